@@ -1,0 +1,67 @@
+"""One context manager for every rule script: messages and tracebacks go to the rule's log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import traceback
+from contextlib import contextmanager
+from pathlib import Path
+
+from scan2map.errors import DataError, Scan2mapError
+
+LOGGER = logging.getLogger("scan2map")
+
+
+def _failure_record(smk) -> Path | None:
+    """Where a failed session leaves its note: beside the log, one file per rule and session."""
+    wildcards = getattr(smk, "wildcards", None)
+    if not getattr(wildcards, "subject", None):
+        return None
+    return Path(str(smk.log[0])).with_suffix(".failed.json")
+
+
+def _record_failure(smk, error: DataError) -> None:
+    record = _failure_record(smk)
+    if record is None:
+        return
+    wildcards = {key: str(value) for key, value in dict(smk.wildcards).items()}
+    note = {"rule": getattr(smk, "rule", ""), **wildcards, "reason": str(error)}
+    record.write_text(json.dumps(note, indent=1))
+
+
+@contextmanager
+def rule_log(smk):
+    """Send log messages of a rule to its log file and standard error; keep the traceback there too.
+
+    A :class:`~scan2map.errors.Scan2mapError` ends the job with exit code 1 and its one plain message; for a
+    problem with one session's data a failure note is left beside the log, which the next run reads to go on
+    without that session. Any other exception is re-raised after its traceback was written.
+
+    Args:
+        smk: the ``snakemake`` object of the script (or a namespace with ``log``, ``wildcards`` and ``rule``).
+    """
+    path = Path(str(smk.log[0]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".failed.json").unlink(missing_ok=True)
+    handlers = [logging.FileHandler(path, mode="w"), logging.StreamHandler(sys.stderr)]
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        LOGGER.addHandler(handler)
+    LOGGER.setLevel(os.environ.get("SCAN2MAP_LOG_LEVEL", "INFO"))
+    try:
+        yield LOGGER
+    except Exception as error:
+        handlers[0].stream.write(traceback.format_exc())
+        if isinstance(error, DataError):
+            _record_failure(smk, error)
+        if isinstance(error, Scan2mapError):
+            LOGGER.error("%s", error)
+            raise SystemExit(1) from error
+        raise
+    finally:
+        for handler in handlers:
+            LOGGER.removeHandler(handler)
+            handler.close()

@@ -1,0 +1,14 @@
+"""The version of every step. Raise a step's number when a change alters its numbers (and say so in CHANGELOG).
+
+Snakemake does not see edits in this library: the rules pass ``STEP_VERSIONS[rule]`` as a parameter, so a new
+number makes old results old.
+"""
+
+from __future__ import annotations
+
+STEP_VERSIONS: dict[str, int] = {}
+
+
+def step_version(rule: str) -> int:
+    """The version of the step that a rule runs; 1 until its numbers change for the first time."""
+    return STEP_VERSIONS.get(rule, 1)
