@@ -13,6 +13,7 @@ from pathlib import Path
 from scan2map.errors import DataError, Scan2mapError
 
 LOGGER = logging.getLogger("scan2map")
+MODALITIES = {"anat": "anat", "dwi": "dwi", "fmap": "dwi", "perf": "asl"}
 
 
 def _failure_record(smk) -> Path | None:
@@ -23,12 +24,17 @@ def _failure_record(smk) -> Path | None:
     return Path(str(smk.log[0])).with_suffix(".failed.json")
 
 
+def _modality(output) -> str:
+    """The modality of a step, from the BIDS datatype folder of its first output."""
+    return MODALITIES.get(Path(str(output)).parent.name, "other")
+
+
 def _record_failure(smk, error: DataError) -> None:
     record = _failure_record(smk)
     if record is None:
         return
     wildcards = {key: str(value) for key, value in dict(smk.wildcards).items()}
-    note = {"rule": getattr(smk, "rule", ""), **wildcards, "reason": str(error)}
+    note = {"rule": getattr(smk, "rule", ""), "modality": _modality(smk.output[0]), **wildcards, "reason": str(error)}
     record.write_text(json.dumps(note, indent=1))
 
 

@@ -1,0 +1,50 @@
+# The project's commands. `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format docs check-docs clean
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Tools of the environment (dcm2niix, bidscoiner, the BIDS validator) are found without activating it.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# No telemetry from any dependency.
+export NO_ET := 1
+export BIDSCOIN_TRACKUSAGE := no
+export DO_NOT_TRACK := 1
+CORES ?= all
+SNAKEMAKE := $(BIN)/snakemake --profile config/profiles/local --cores $(CORES)
+
+help:  ## List the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.installed: envs/local.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "scan2map needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement envs/local.lock
+	@touch $@
+
+install: $(VENV)/.installed  ## Create .venv with the pinned dependencies
+
+demo: install  ## Simulate a small study as DICOM, run the whole pipeline on the CPU, print where the report is
+	$(SNAKEMAKE) --configfile config/demo/config.yaml
+	@echo "The report: $(CURDIR)/results/demo/report/index.html"
+
+lint: install  ## Check style: ruff, snakefmt, snakemake --lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint --configfile config/demo/config.yaml
+
+format: install  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow/rules
+
+docs: install  ## Regenerate config/README.md and config/config.yaml from the schemas
+	PYTHONPATH=workflow/lib $(BIN)/python -m scan2map.docs
+
+test: lint  ## Run all checks
+	$(BIN)/python -m pytest -n 2 --dist loadscope tests
+
+clean:  ## Remove results of the demo (keeps .venv and the results of your study)
+	rm -rf results/demo logs/demo .pytest_cache .ruff_cache

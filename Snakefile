@@ -1,0 +1,39 @@
+"""scan2map: from scanner exports to trusted maps, evaluation and figures.
+
+DICOM -> ingest -> BIDS -> preprocess -> derivatives -> evaluate -> report. See README.md; settings in config/.
+"""
+
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.19")
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "lib"))
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/phantom.smk"
+include: "workflow/rules/ingest.smk"
+include: "workflow/rules/anat.smk"
+include: "workflow/rules/fieldmap.smk"
+include: "workflow/rules/dwi.smk"
+include: "workflow/rules/asl.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+include: "workflow/rules/validation.smk"
+
+
+rule all:
+    """Process every subject of the table and update the report."""
+    default_target: True
+    input:
+        "<results>/report/index.html",
+        "<results>/evaluation/rois.tsv",
+
+
+onerror:
+    print(status.failure_summary(config["pathvars"]["logs"]), file=sys.stderr)

@@ -1,0 +1,77 @@
+"""Who runs: the tables that decide it, read cheaply and often by the workflow's input functions."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+from scan2map.errors import SettingError
+
+
+def _read_rows(path) -> list[dict[str, str]]:
+    with open(path, newline="") as handle:
+        return list(csv.DictReader(handle, delimiter="\t"))
+
+
+def read_participants(path) -> list[tuple[str, str]]:
+    """The (subject, session) pairs of a participants table, in its order.
+
+    Raises:
+        SettingError: the table is missing, lists nobody, or lists a session twice.
+    """
+    if not Path(path).is_file():
+        raise SettingError("The table of subjects is missing", file=path, remedy="create it, or set input.participants")
+    pairs = [(row.get("subject") or "", row.get("session") or "") for row in _read_rows(path)]
+    doubled = sorted({pair for pair in pairs if pairs.count(pair) > 1})
+    if not pairs or doubled:
+        found = "no rows" if not pairs else f"several rows for {doubled[0]}"
+        raise SettingError("The table of subjects cannot be used", file=path, found=found, allowed="one row a session")
+    return pairs
+
+
+def files_of(table, subject: str, session: str, role: str) -> list[str]:
+    """The files that play a role in a session, in acquisition order; empty if none."""
+    key = (subject, session, role)
+    return [row["path"] for row in _read_rows(table) if (row["subject"], row["session"], row["role"]) == key]
+
+
+def failure_notes(logs) -> list[dict]:
+    """The failure notes that rules left in their log folders, each with its file under ``note``."""
+    return [json.loads(path.read_text()) | {"note": str(path)} for path in sorted(Path(logs).glob("*/*.failed.json"))]
+
+
+def runnable(inventory, modality: str, logs) -> list[tuple[str, str]]:
+    """The sessions whose intake is complete for a modality and that no step of it has failed on.
+
+    Args:
+        inventory: ``inventory.tsv`` of the intake.
+        modality: ``anat``, ``dwi``, ``asl``, ``bssfp`` or ``ctmr``.
+        logs: the log folder, where failed steps leave their notes.
+    """
+    failed = {(note["subject"], note["session"], note["modality"]) for note in failure_notes(logs)}
+    return [
+        (row["subject"], row["session"])
+        for row in _read_rows(inventory)
+        if row["modality"] == modality
+        and row["status"] == "runs"
+        and (row["subject"], row["session"], modality) not in failed
+    ]
+
+
+def failures_of(subject: str, session: str, logs) -> list[str]:
+    """The failure notes of one session."""
+    return [note["note"] for note in failure_notes(logs) if (note["subject"], note["session"]) == (subject, session)]
+
+
+def failure_summary(logs) -> str:
+    """What failed and how to go on, for the terminal; empty when nothing failed on its data."""
+    notes = failure_notes(logs)
+    lines = [f"  sub-{n['subject']} ses-{n['session']} {n['modality']}: {n['reason']} ({n['note']})" for n in notes]
+    if not lines:
+        return ""
+    advice = (
+        "Run the same command once more: it goes on without them and shows them in the report.\n"
+        "To try a step again after mending its input, delete its note (the file in brackets)."
+    )
+    return "\n".join(["These sessions could not be processed:", *lines, advice])

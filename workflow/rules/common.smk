@@ -1,0 +1,44 @@
+"""What every rule file uses: the checked configuration, the roots of the result tree, and who runs."""
+
+from scan2map import config as settings
+from scan2map import status
+from scan2map.bids.names import bids_path
+from scan2map.versions import step_version
+
+BIDS = "<results>/bids"
+DERIVATIVES = "<results>/derivatives/scan2map"
+TRUTH = "<results>/derivatives/phantom"
+
+config.update(settings.check_config(config))
+SUBJECTS = status.read_participants(config["input"]["participants"])
+
+
+wildcard_constraints:
+    subject="[A-Za-z0-9]+",
+    session="[A-Za-z0-9]+",
+
+
+def derivative(datatype, suffix, extension=".nii.gz", root=DERIVATIVES, **entities):
+    """Path of a derivative of {subject} and {session}."""
+    return f"{root}/" + bids_path(datatype, suffix, extension, sub="{subject}", ses="{session}", **entities)
+
+
+def bids_files(role):
+    """Input function: the BIDS files that play a role in the wildcards' session."""
+
+    def lookup(wildcards):
+        table = checkpoints.build_inventory.get().output.files
+        return status.files_of(table, wildcards.subject, wildcards.session, role)
+
+    return lookup
+
+
+def sessions(modality):
+    """The (subject, session) pairs that run a modality: complete at intake, and no failed step since."""
+    inventory = checkpoints.build_inventory.get().output.inventory
+    return status.runnable(inventory, modality, config["pathvars"]["logs"])
+
+
+def runs(wildcards, modality):
+    """Whether the wildcards' session runs a modality."""
+    return (wildcards.subject, wildcards.session) in sessions(modality)
