@@ -1,6 +1,6 @@
 # The project's commands. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs check-docs clean
+.PHONY: help install demo test lint format docs lock clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -40,11 +40,15 @@ format: install  ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow/rules
 
-docs: install  ## Regenerate config/README.md and config/config.yaml from the schemas
+docs: install  ## Regenerate config/README.md from the schemas
 	PYTHONPATH=workflow/lib $(BIN)/python -m scan2map.docs
 
 test: lint  ## Run all checks
 	$(BIN)/python -m pytest -n 2 --dist loadscope tests
+
+lock:  ## Resolve envs/local.in into envs/local.lock (needs the package registry)
+	rm -rf work/lock && $(PYTHON) -m venv work/lock && work/lock/bin/pip install --quiet --requirement envs/local.in
+	{ sed -n 1p envs/local.lock; work/lock/bin/pip freeze | sed 's/+cpu//'; } > envs/local.lock.new && mv envs/local.lock.new envs/local.lock
 
 clean:  ## Remove results of the demo (keeps .venv and the results of your study)
 	rm -rf results/demo logs/demo .pytest_cache .ruff_cache

@@ -18,14 +18,14 @@ def read_participants(path) -> list[tuple[str, str]]:
     """The (subject, session) pairs of a participants table, in its order.
 
     Raises:
-        SettingError: the table is missing, lists nobody, or lists a session twice.
+        SettingError: the table is missing, or lists a session twice.
     """
     if not Path(path).is_file():
         raise SettingError("The table of subjects is missing", file=path, remedy="create it, or set input.participants")
     pairs = [(row.get("subject") or "", row.get("session") or "") for row in _read_rows(path)]
     doubled = sorted({pair for pair in pairs if pairs.count(pair) > 1})
-    if not pairs or doubled:
-        found = "no rows" if not pairs else f"several rows for {doubled[0]}"
+    if doubled:
+        found = "several rows for sub-{} ses-{}".format(*doubled[0])
         raise SettingError("The table of subjects cannot be used", file=path, found=found, allowed="one row a session")
     return pairs
 

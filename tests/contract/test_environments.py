@@ -1,0 +1,44 @@
+"""Environments: exact pins, one truth about versions, no package that the licence forbids to import."""
+
+import re
+
+import pytest
+import yaml
+
+PIN = re.compile(r"^[A-Za-z0-9_.\-]+==[0-9][\w.]*$")
+GPL_MODULES = ("bidscoin", "pyhysco", "spm", "fsl.wrappers")
+
+
+def requirements(path):
+    lines = (line.strip() for line in path.read_text().splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def pip_pins(root, name):
+    content = yaml.safe_load((root / "envs" / name).read_text())
+    return next(item["pip"] for item in content["dependencies"] if isinstance(item, dict))
+
+
+def test_every_pin_is_exact(root):
+    for name in ("local.in", "local.lock"):
+        assert all(PIN.match(line) for line in requirements(root / "envs" / name)), name
+
+
+@pytest.mark.parametrize("name", ["imaging.yaml", "ingest.yaml", "fsl.yaml"])
+def test_conda_environments_agree_with_the_lock(root, name):
+    locked = {line.split("==")[0].lower().replace("_", "-"): line.split("==")[1] for line in requirements(root / "envs/local.lock")}
+    for pin in pip_pins(root, name):
+        assert PIN.match(pin), pin
+        package, version = pin.split("==")
+        assert locked[package.lower().replace("_", "-")] == version, pin
+
+
+def test_direct_dependencies_are_locked(root):
+    locked = {line.lower().replace("_", "-") for line in requirements(root / "envs/local.lock")}
+    assert {line.lower().replace("_", "-") for line in requirements(root / "envs/local.in")} <= locked
+
+
+def test_gpl_software_is_never_imported(root):
+    for path in (root / "workflow" / "lib").rglob("*.py"):
+        imports = re.findall(r"^\s*(?:from|import)\s+([\w.]+)", path.read_text(), re.MULTILINE)
+        assert not [name for name in imports if name.startswith(GPL_MODULES)], path
