@@ -1,5 +1,7 @@
 """What every rule file uses: the checked configuration, the roots of the result tree, and who runs."""
 
+from functools import cache
+
 from scan2map import config as settings
 from scan2map import status
 from scan2map.bids.names import bids_path
@@ -33,12 +35,18 @@ def bids_files(role):
     return lookup
 
 
+@cache
+def runnable(inventory, modality):
+    """The sessions that run a modality, read once per inventory and Snakemake process."""
+    return dict.fromkeys(status.runnable(inventory, modality, config["pathvars"]["logs"]))
+
+
 def sessions(modality):
     """The (subject, session) pairs that run a modality: complete at intake, and no failed step since."""
-    inventory = checkpoints.build_inventory.get().output.inventory
-    return status.runnable(inventory, modality, config["pathvars"]["logs"])
+    return list(runnable(checkpoints.build_inventory.get().output.inventory, modality))
 
 
 def runs(wildcards, modality):
     """Whether the wildcards' session runs a modality."""
-    return (wildcards.subject, wildcards.session) in sessions(modality)
+    inventory = checkpoints.build_inventory.get().output.inventory
+    return (wildcards.subject, wildcards.session) in runnable(inventory, modality)

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 from scan2map.errors import SettingError
 
 
-def _read_rows(path) -> list[dict[str, str]]:
+@cache
+def _rows(path: str, modified_ns: int) -> list[dict[str, str]]:
     with open(path, newline="") as handle:
         return list(csv.DictReader(handle, delimiter="\t"))
+
+
+def _read_rows(path) -> list[dict[str, str]]:
+    # Input functions ask for the same table once per job: it is parsed again only when it has changed.
+    return _rows(str(path), os.stat(path).st_mtime_ns)
+
+
+@cache
+def _files_by_role(path: str, modified_ns: int) -> dict[tuple[str, str, str], list[str]]:
+    files = defaultdict(list)
+    for row in _rows(path, modified_ns):
+        files[row["subject"], row["session"], row["role"]].append(row["path"])
+    return dict(files)
 
 
 def read_participants(path) -> list[tuple[str, str]]:
@@ -32,8 +49,8 @@ def read_participants(path) -> list[tuple[str, str]]:
 
 def files_of(table, subject: str, session: str, role: str) -> list[str]:
     """The files that play a role in a session, in acquisition order; empty if none."""
-    key = (subject, session, role)
-    return [row["path"] for row in _read_rows(table) if (row["subject"], row["session"], row["role"]) == key]
+    files = _files_by_role(str(table), os.stat(table).st_mtime_ns)
+    return list(files.get((subject, session, role), []))
 
 
 def failure_notes(logs) -> list[dict]:

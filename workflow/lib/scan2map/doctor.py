@@ -1,0 +1,68 @@
+"""Everything a run needs and does not find, listed at once before the first job."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from scan2map.errors import SettingError
+
+INTAKE_PROGRAMS = {
+    "dcm2niix": "converts DICOM to NIfTI",
+    "bidscoiner": "sorts series into BIDS",
+    "bids-validator-deno": "checks the BIDS data set",
+}
+
+
+def missing_programs(config: dict) -> list[str]:
+    """The programs of the intake that are not on PATH (nothing is needed for input that is BIDS already)."""
+    if config["input"]["kind"] == "bids":
+        return []
+    return [f"the program {name} ({use}) is not on PATH" for name, use in INTAKE_PROGRAMS.items() if not shutil.which(name)]
+
+
+def missing_device(config: dict) -> list[str]:
+    """A message when the configured device cannot be used on this machine."""
+    if config["study"]["device"] == "cpu":
+        return []
+    import torch
+
+    return [] if torch.cuda.is_available() else ["study.device is cuda, but torch finds no GPU on this machine"]
+
+
+def missing_fsl(config: dict) -> list[str]:
+    """What the FSL engine lacks, when the configuration asks for it."""
+    from scan2map.tools.fsl import missing_tools
+
+    return missing_tools(config)
+
+
+def missing_inputs(config: dict, participants: list[dict]) -> list[str]:
+    """Input folders of the table of subjects that do not exist."""
+    if config["input"]["kind"] != "dicom":
+        return []
+    root = Path(config["input"]["dicom_dir"])
+    folders = {f"sub-{row['subject']} ses-{row['session']}": root / row["dicom"] for row in participants}
+    return [f"{who}: the folder {folder} does not exist" for who, folder in folders.items() if not folder.is_dir()]
+
+
+def problems(config: dict, participants: list[dict]) -> list[str]:
+    """Every problem that would stop a run or a session, each as one sentence."""
+    return [
+        *missing_programs(config),
+        *missing_device(config),
+        *missing_fsl(config),
+        *missing_inputs(config, participants),
+    ]
+
+
+def check(config: dict, participants: list[dict]) -> str:
+    """A sentence that all is there.
+
+    Raises:
+        SettingError: something is missing; the message lists everything at once.
+    """
+    found = problems(config, participants)
+    if found:
+        raise SettingError("Not ready to run:\n  - " + "\n  - ".join(found))
+    return f"Ready: {len(participants)} sessions, device {config['study']['device']}, all programs found."
