@@ -26,7 +26,10 @@ def test_every_pin_is_exact(root):
 
 @pytest.mark.parametrize("name", ["imaging.yaml", "ingest.yaml", "fsl.yaml"])
 def test_conda_environments_agree_with_the_lock(root, name):
-    locked = {line.split("==")[0].lower().replace("_", "-"): line.split("==")[1] for line in requirements(root / "envs/local.lock")}
+    locked = {
+        line.split("==")[0].lower().replace("_", "-"): line.split("==")[1]
+        for line in requirements(root / "envs/local.lock")
+    }
     for pin in pip_pins(root, name):
         assert PIN.match(pin), pin
         package, version = pin.split("==")

@@ -3,7 +3,7 @@
 from functools import cache
 
 from scan2map import config as settings
-from scan2map import status
+from scan2map import status, tables
 from scan2map.bids.names import bids_path
 from scan2map.versions import step_version
 
@@ -12,7 +12,7 @@ DERIVATIVES = "<results>/derivatives/scan2map"
 TRUTH = "<results>/derivatives/phantom"
 
 config.update(settings.check_config(config))
-SUBJECTS = status.read_participants(config["input"]["participants"])
+SUBJECT_ROWS = tables.read_table(config["input"]["participants"], "participants")
 
 
 wildcard_constraints:

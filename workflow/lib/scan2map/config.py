@@ -118,7 +118,9 @@ def check_config(raw: dict) -> dict:
     if unknown:
         guess = difflib.get_close_matches(unknown[0], blocks, n=1)
         remedy = f"did you mean {guess[0]!r}?" if guess else "config/README.md lists the blocks"
-        raise SettingError(f"Unknown block {unknown[0]!r} in the configuration", allowed=", ".join(blocks), remedy=remedy)
+        raise SettingError(
+            f"Unknown block {unknown[0]!r} in the configuration", allowed=", ".join(blocks), remedy=remedy
+        )
     checked = {block: check_block(block, raw.get(block) or {}) for block in blocks}
     return checked | {key: raw[key] for key in FOREIGN_KEYS if key in raw}
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 from scan2map.errors import SettingError
+from scan2map.tables import dicom_folder
 
 INTAKE_PROGRAMS = {
     "dcm2niix": "converts DICOM to NIfTI",
@@ -18,7 +18,9 @@ def missing_programs(config: dict) -> list[str]:
     """The programs of the intake that are not on PATH (nothing is needed for input that is BIDS already)."""
     if config["input"]["kind"] == "bids":
         return []
-    return [f"the program {name} ({use}) is not on PATH" for name, use in INTAKE_PROGRAMS.items() if not shutil.which(name)]
+    return [
+        f"the program {name} ({use}) is not on PATH" for name, use in INTAKE_PROGRAMS.items() if not shutil.which(name)
+    ]
 
 
 def missing_device(config: dict) -> list[str]:
@@ -41,8 +43,7 @@ def missing_inputs(config: dict, participants: list[dict]) -> list[str]:
     """Input folders of the table of subjects that do not exist."""
     if config["input"]["kind"] != "dicom":
         return []
-    root = Path(config["input"]["dicom_dir"])
-    folders = {f"sub-{row['subject']} ses-{row['session']}": root / row["dicom"] for row in participants}
+    folders = {f"sub-{row['subject']} ses-{row['session']}": dicom_folder(row) for row in participants}
     return [f"{who}: the folder {folder} does not exist" for who, folder in folders.items() if not folder.is_dir()]
 
 

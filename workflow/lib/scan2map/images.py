@@ -78,9 +78,7 @@ def require_same_grid(first: Image, second: Image, *, names: tuple[str, str], to
     Raises:
         DataError: shapes differ, or any corner of the grid differs by more than the tolerance.
     """
-    same = first.data.shape[:3] == second.data.shape[:3] and np.allclose(
-        first.affine, second.affine, atol=tolerance_mm
-    )
+    same = first.data.shape[:3] == second.data.shape[:3] and np.allclose(first.affine, second.affine, atol=tolerance_mm)
     if not same:
         raise DataError(
             f"{names[0]} and {names[1]} are on different grids",

@@ -9,8 +9,6 @@ from collections import defaultdict
 from functools import cache
 from pathlib import Path
 
-from scan2map.errors import SettingError
-
 
 @cache
 def _rows(path: str, modified_ns: int) -> list[dict[str, str]]:
@@ -29,22 +27,6 @@ def _files_by_role(path: str, modified_ns: int) -> dict[tuple[str, str, str], li
     for row in _rows(path, modified_ns):
         files[row["subject"], row["session"], row["role"]].append(row["path"])
     return dict(files)
-
-
-def read_participants(path) -> list[tuple[str, str]]:
-    """The (subject, session) pairs of a participants table, in its order.
-
-    Raises:
-        SettingError: the table is missing, or lists a session twice.
-    """
-    if not Path(path).is_file():
-        raise SettingError("The table of subjects is missing", file=path, remedy="create it, or set input.participants")
-    pairs = [(row.get("subject") or "", row.get("session") or "") for row in _read_rows(path)]
-    doubled = sorted({pair for pair in pairs if pairs.count(pair) > 1})
-    if doubled:
-        found = "several rows for sub-{} ses-{}".format(*doubled[0])
-        raise SettingError("The table of subjects cannot be used", file=path, found=found, allowed="one row a session")
-    return pairs
 
 
 def files_of(table, subject: str, session: str, role: str) -> list[str]:

@@ -7,7 +7,16 @@ import numpy as np
 from scan2map.errors import DataError
 
 
-def check_map(values: np.ndarray, mask: np.ndarray, *, name: str, unit: str, median_range: tuple[float, float], file=None, remedy: str = "look at the input series and exclude it in exclusions.tsv if it is bad") -> float:
+def check_map(
+    values: np.ndarray,
+    mask: np.ndarray,
+    *,
+    name: str,
+    unit: str,
+    median_range: tuple[float, float],
+    file=None,
+    remedy: str = "look at the input series and exclude it in exclusions.tsv if it is bad",
+) -> float:
     """Stop unless a map is finite, not constant, and its median inside the mask is physically possible.
 
     Args:
