@@ -46,6 +46,7 @@ class Series:
         slice_times_s: (z,) time of each slice after the start of the volume, or None.
         asl: labelling, or None.
         sequence_name: vendor-like sequence name.
+        image_type: DICOM ImageType, or None for the usual one of its kind (derived maps say so here).
     """
 
     number: int
@@ -65,3 +66,4 @@ class Series:
     slice_times_s: np.ndarray | None = None
     asl: AslTiming | None = None
     sequence_name: str = "phantom"
+    image_type: tuple[str, ...] | None = None
