@@ -1,13 +1,47 @@
-"""Write the pages that are generated from the schemas: ``config/README.md``."""
+"""Write the pages that are generated: ``config/README.md`` from the schemas, the README's table of validation numbers."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
 
 from scan2map import config
 
+ROOT = config.SCHEMA_FOLDER.parents[1]
+MARKERS = re.compile(r"(<!-- validation: written by make docs -->\n).*?(<!-- validation: end -->)", re.DOTALL)
 
-def write_reference() -> None:
-    """Write ``config/README.md`` from the schemas."""
-    page = config.SCHEMA_FOLDER.parents[1] / "config" / "README.md"
-    page.write_text(config.reference_page())
+
+def _number(text: str) -> str:
+    return f"{float(text):.4g}" if text else ""
+
+
+def _validation_row(row: dict[str, str]) -> str:
+    interval = f"{_number(row['ci_low'])} to {_number(row['ci_high'])}" if row["ci_low"] else "one scan"
+    cells = (row["description"], _number(row["value"]), interval, row["target"], row["met"])
+    return "| " + " | ".join(cells) + " |"
+
+
+def validation_table(folder: Path) -> str:
+    """Markdown table of every figure in the validation folder's TSV files."""
+    lines = ["| figure | value | 95 % interval | target | met |", "|---|---|---|---|---|"]
+    for path in sorted(folder.glob("*.tsv")):
+        with path.open(newline="") as handle:
+            lines += [_validation_row(row) for row in csv.DictReader(handle, delimiter="\t")]
+    return "\n".join(lines) + "\n"
+
+
+def readme(text: str, folder: Path) -> str:
+    """The README with its validation table brought up to date."""
+    return MARKERS.sub(lambda match: match[1] + validation_table(folder) + match[2], text)
+
+
+def main() -> None:
+    """Write the generated pages."""
+    (ROOT / "config" / "README.md").write_text(config.reference_page())
+    page = ROOT / "README.md"
+    page.write_text(readme(page.read_text(), ROOT / "docs" / "validation"))
 
 
 if __name__ == "__main__":
-    write_reference()
+    main()
