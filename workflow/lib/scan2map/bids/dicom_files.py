@@ -75,6 +75,11 @@ def read_dicom(path: Path) -> DicomFile | None:
     return DicomFile(path, header, _missing_bytes(header, offset, os.path.getsize(path)))
 
 
+def read_full_header(path: Path) -> Dataset:
+    """The whole header of a file, for matching any attribute that a study map may name."""
+    return pydicom.dcmread(path, stop_before_pixels=True)
+
+
 def _candidates(folder: Path) -> list[Path]:
     found = []
     for parent, folders, names in os.walk(folder, followlinks=True):

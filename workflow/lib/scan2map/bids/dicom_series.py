@@ -25,13 +25,13 @@ class Frame(NamedTuple):
         position_mm: slice position along the normal.
         normal: direction cosines of the slice normal.
         asl_context: ``CONTROL``, ``LABEL``, ``M_ZERO_SCAN`` or ``None`` (PS3.3 section C.8.13.5.14).
-        asl_delay_s: ASLPulseTrainDuration; where it differs between volumes it is the post-labelling delay.
+        comment: ImageComments, where some ASL sequences name the volume.
     """
 
     position_mm: float | None
     normal: tuple[float, ...] | None
     asl_context: str | None
-    asl_delay_s: float | None
+    comment: str = ""
 
 
 def _functional_group(header: Dataset, frame: Dataset, sequence: str) -> Dataset:
@@ -48,27 +48,20 @@ def _normal(orientation: tuple[float, ...]) -> np.ndarray:
     return np.cross(orientation[:3], orientation[3:])
 
 
-def _asl(header: Dataset, frame: Dataset) -> tuple[str | None, float | None]:
-    """ASL context and pulse train duration (s) of a frame; both ``None`` outside ASL."""
+def _asl_context(header: Dataset, frame: Dataset) -> str | None:
     group = _functional_group(header, frame, "MRArterialSpinLabelingSequence")
-    if group is header:
-        return None, None
-    context, duration = group.get((0x0018, 0x9257)), group.get((0x0018, 0x9258))
-    return (
-        str(context.value) if context is not None else None,
-        float(duration.value) / 1000 if duration is not None else None,
-    )
+    return None if group is header else str(group.get("ASLContext") or "") or None
 
 
 def _frame(header: Dataset, frame: Dataset) -> Frame:
     orientation = _functional_group(header, frame, "PlaneOrientationSequence").get("ImageOrientationPatient")
     position = _functional_group(header, frame, "PlanePositionSequence").get("ImagePositionPatient")
-    asl = _asl(header, frame)
+    named = (_asl_context(header, frame), str(header.get("ImageComments") or ""))
     if not orientation or not position:
-        return Frame(None, None, *asl)
+        return Frame(None, None, *named)
     normal = _normal(tuple(map(float, orientation)))
     distance = round(float(normal @ np.asarray(position, float)), POSITION_DECIMALS)
-    return Frame(distance, tuple(np.round(normal, 3) + 0.0), *asl)
+    return Frame(distance, tuple(np.round(normal, 3) + 0.0), *named)
 
 
 def frames_of(file: DicomFile) -> list[Frame]:
@@ -155,9 +148,14 @@ class DicomSeries:
 
     @property
     def volume_frames(self) -> list[Frame]:
-        """One frame of each volume (at the first slice's position), in volume order."""
+        """One frame of each volume (the one at the first slice's position), in volume order."""
         first = self.frames[0].position_mm
         return [frame for frame in self.frames if frame.position_mm == first]
+
+    @property
+    def volume_comments(self) -> list[str]:
+        """ImageComments of each volume, in volume order."""
+        return [frame.comment for frame in self.volume_frames]
 
 
 def group_series(files: list[DicomFile]) -> list[DicomSeries]:

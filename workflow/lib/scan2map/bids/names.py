@@ -28,3 +28,16 @@ def bids_path(datatype: str, suffix: str, extension: str = ".nii.gz", **entities
     name = "_".join(f"{key}-{entities[key]}" for key in ENTITY_ORDER if key in entities)
     folder = f"sub-{entities['sub']}" + (f"/ses-{entities['ses']}" if "ses" in entities else "")
     return f"{folder}/{datatype}/{name}_{suffix}{extension}"
+
+
+def parse_name(name: str) -> tuple[dict[str, str], str, str]:
+    """The parts of a BIDS file name: entities, suffix, extension (with the leading dot).
+
+    Raises:
+        ValueError: a part before the suffix is not ``entity-value``.
+    """
+    stem, dot, extension = name.partition(".")
+    *pairs, suffix = stem.split("_")
+    if not all("-" in pair for pair in pairs):
+        raise ValueError(f"not a BIDS name: {name}")
+    return dict(pair.split("-", 1) for pair in pairs), suffix, dot + extension

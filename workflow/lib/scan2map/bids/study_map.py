@@ -49,7 +49,7 @@ class MapEntry:
 
 def attribute_text(header: Dataset, name: str) -> str:
     """The value of a DICOM attribute as BIDScoin sees it: by keyword or ``(gggg,eeee)``, nested if need be, as text."""
-    if name in header:
+    if not name.startswith("(") and name in header:
         return str(header[name].value if header[name].value is not None else "")
     for element in header.iterall():
         if name in (element.keyword, str(element.tag)):
