@@ -1,0 +1,108 @@
+"""The ground truth of simulated sessions as a BIDS derivative data set of its own."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+import scan2map
+from scan2map.bids.names import bids_path
+from scan2map.images import save_image
+from scan2map.phantom.acquisition.dwi import MOTION_COLUMNS
+from scan2map.phantom.acquisition.scan import LABELS
+from scan2map.phantom.session import SessionTruth
+from scan2map.provenance import write_json, write_sidecar
+
+STEP = "simulate_session"
+SCALARS = {"DTI": ("tensor", "FA", "MD", "AD", "RD"), "cumulant": ("FA", "MD")}
+MOTION_DESCRIPTION = (
+    "Head position of every volume relative to the first one: translation of the middle of the field of view (mm) and "
+    "xyz Euler angles about it (rad), world RAS axes"
+)
+
+
+def _tissue_names(datatype: str, labels) -> list[tuple[str, str, str, dict]]:
+    maps = [(datatype, "probseg", ".nii.gz", {"label": LABELS[name]}) for name in labels]
+    return [*maps, (datatype, "mask", ".nii.gz", {"desc": "brain"})]
+
+
+def _names(modality: str) -> list[tuple[str, str, str, dict]]:
+    brain = ("csf", "gm", "wm")
+    if modality == "anat":
+        return _tissue_names("anat", (*brain, "lesion"))
+    if modality == "dwi":
+        maps = [
+            ("dwi", "dwimap", ".nii.gz", {"model": model, "param": parameter})
+            for model, parameters in SCALARS.items()
+            for parameter in parameters
+        ]
+        fieldmap = ("fmap", "fieldmap", ".nii.gz", {"desc": "truth"})
+        motion = ("dwi", "timeseries", ".tsv", {"desc": "motion"})
+        return [*_tissue_names("dwi", brain), *maps, fieldmap, motion]
+    if modality == "asl":
+        return [*_tissue_names("perf", brain), ("perf", "cbf", ".nii.gz", {}), ("perf", "att", ".nii.gz", {})]
+    return []
+
+
+def truth_paths(modalities, subject: str = "{subject}", session: str = "{session}") -> list[str]:
+    """Paths, relative to the data set, of every truth file of a session; labels may be wildcards.
+
+    Args:
+        modalities: what is scanned (``phantom.modalities``).
+        subject: label.
+        session: label.
+    """
+    names = [name for modality in modalities for name in _names(modality)]
+    return [bids_path(folder, suffix, extension, sub=subject, ses=session, **entities)
+            for folder, suffix, extension, entities in names]  # fmt: skip
+
+
+def parameters_path(subject: str = "{subject}", session: str = "{session}") -> str:
+    """Path, relative to the data set, of the record of what was disturbed and how."""
+    return f"sub-{subject}/ses-{session}/sub-{subject}_ses-{session}_desc-acquisition_parameters.json"
+
+
+def _write_motion(path: Path, rows: list[dict]) -> None:
+    partial = path.with_name(f".partial-{path.name}")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    with open(partial, "w", newline="") as file:
+        writer = csv.DictWriter(file, ["series", "volume", *MOTION_COLUMNS], delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: f"{v:.6f}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    os.replace(partial, path)
+    columns = {name: {"Units": "mm" if name.startswith("trans") else "rad"} for name in MOTION_COLUMNS}
+    write_sidecar(path, step=STEP, description=MOTION_DESCRIPTION, **columns)
+
+
+def write_truth(truth: SessionTruth, root, subject: str, session: str, settings: dict) -> None:
+    """Write the maps with their sidecars, the head motion and the record of the session.
+
+    Args:
+        truth: from :func:`scan2map.phantom.session.simulate_session`.
+        root: folder of the data set.
+        subject: label.
+        session: label.
+        settings: the ``phantom`` block, for the record.
+    """
+    root = Path(root)
+    for image in truth.images:
+        path = root / bids_path(image.datatype, image.suffix, sub=subject, ses=session, **image.entities)
+        save_image(path, image.data, image.affine)
+        write_sidecar(path, step=STEP, description=image.description, units=image.units, Simulated=True)
+    if truth.motion:
+        path = root / bids_path("dwi", "timeseries", ".tsv", sub=subject, ses=session, desc="motion")
+        _write_motion(path, truth.motion)
+    write_json(root / parameters_path(subject, session), truth.parameters | {"settings": settings})
+
+
+def write_description(path) -> None:
+    """Write ``dataset_description.json`` of the ground truth."""
+    content = {
+        "Name": "Ground truth of the digital phantom (simulated)",
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "derivative",
+        "License": "CC0-1.0",
+        "GeneratedBy": [{"Name": "scan2map", "Version": scan2map.__version__, "Description": "digital phantom"}],
+    }
+    write_json(path, content)
