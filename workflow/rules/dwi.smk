@@ -1,0 +1,154 @@
+"""Diffusion MRI: merge, mask, correct, fit the tensor, align with the T1w image, judge the quality."""
+
+
+rule prepare_dwi:
+    """Check and merge the diffusion runs of a session, and collect its b = 0 volumes."""
+    input:
+        dwi=bids_files("dwi"),
+        epi=bids_files("epi"),
+    output:
+        dwi=derivative("dwi", "dwi", desc="merged"),
+        bval=derivative("dwi", "dwi", ".bval", desc="merged"),
+        bvec=derivative("dwi", "dwi", ".bvec", desc="merged"),
+        acquisition=derivative("dwi", "acquisition", ".tsv", desc="merged"),
+        epi=derivative("fmap", "epi", desc="merged"),
+        epi_acquisition=derivative("fmap", "acquisition", ".tsv", desc="merged"),
+    params:
+        settings=config["dwi"],
+        step_version=step_version("prepare_dwi"),
+    log:
+        "<logs>/prepare_dwi/sub-{subject}_ses-{session}.log",
+    benchmark:
+        "<benchmarks>/prepare_dwi/sub-{subject}_ses-{session}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    conda:
+        "../../envs/imaging.yaml"
+    script:
+        "../../scripts/prepare_dwi.py"
+
+
+rule mask_dwi:
+    """Find the brain in the corrected b = 0 image."""
+    input:
+        epi=derivative("fmap", "epi", desc="corrected"),
+    output:
+        mask=derivative("dwi", "mask", desc="brain"),
+    params:
+        settings=config["dwi"],
+        step_version=step_version("mask_dwi"),
+    log:
+        "<logs>/mask_dwi/sub-{subject}_ses-{session}.log",
+    benchmark:
+        "<benchmarks>/mask_dwi/sub-{subject}_ses-{session}.tsv"
+    threads: 2
+    resources:
+        mem_mb=2500,
+        runtime=10,
+    conda:
+        "../../envs/imaging.yaml"
+    script:
+        "../../scripts/mask_dwi.py"
+
+
+rule correct_motion:
+    """Undo susceptibility distortion, head motion and eddy currents in one interpolation."""
+    input:
+        dwi=rules.prepare_dwi.output.dwi,
+        bval=rules.prepare_dwi.output.bval,
+        bvec=rules.prepare_dwi.output.bvec,
+        acquisition=rules.prepare_dwi.output.acquisition,
+        fieldmap=derivative("fmap", "fieldmap", desc="pepolar"),
+        mask=rules.mask_dwi.output.mask,
+    output:
+        dwi=derivative("dwi", "dwi", desc="preproc"),
+        bval=derivative("dwi", "dwi", ".bval", desc="preproc"),
+        bvec=derivative("dwi", "dwi", ".bvec", desc="preproc"),
+        motion=derivative("dwi", "timeseries", ".tsv", desc="motion"),
+        outliers=derivative("dwi", "slices", ".tsv", desc="outliers"),
+    params:
+        settings=config["dwi"],
+        device=config["study"]["device"],
+        step_version=step_version("correct_motion"),
+    log:
+        "<logs>/correct_motion/sub-{subject}_ses-{session}.log",
+    benchmark:
+        "<benchmarks>/correct_motion/sub-{subject}_ses-{session}.tsv"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    conda:
+        "../../envs/imaging.yaml"
+    script:
+        "../../scripts/correct_motion.py"
+
+
+rule fit_tensor:
+    """Fit the diffusion tensor by weighted least squares and check its maps."""
+    input:
+        dwi=rules.correct_motion.output.dwi,
+        bval=rules.correct_motion.output.bval,
+        bvec=rules.correct_motion.output.bvec,
+        mask=rules.mask_dwi.output.mask,
+    output:
+        FA=derivative("dwi", "dwimap", model="DTI", param="FA"),
+        MD=derivative("dwi", "dwimap", model="DTI", param="MD"),
+        AD=derivative("dwi", "dwimap", model="DTI", param="AD"),
+        RD=derivative("dwi", "dwimap", model="DTI", param="RD"),
+        S0=derivative("dwi", "dwimap", model="DTI", param="S0"),
+        tensor=derivative("dwi", "dwimap", model="DTI", param="tensor"),
+        direction=derivative("dwi", "dwimap", model="DTI", param="direction"),
+    params:
+        settings=config["dwi"],
+        device=config["study"]["device"],
+        step_version=step_version("fit_tensor"),
+    log:
+        "<logs>/fit_tensor/sub-{subject}_ses-{session}.log",
+    benchmark:
+        "<benchmarks>/fit_tensor/sub-{subject}_ses-{session}.tsv"
+    threads: 2
+    resources:
+        mem_mb=3000,
+        runtime=10,
+    conda:
+        "../../envs/imaging.yaml"
+    script:
+        "../../scripts/fit_tensor.py"
+
+
+rule align_dwi:
+    """Register the diffusion scan to the T1w image and bring the tissue maps into its grid."""
+    input:
+        dwi=rules.correct_motion.output.dwi,
+        bval=rules.correct_motion.output.bval,
+        bvec=rules.correct_motion.output.bvec,
+        mask=rules.mask_dwi.output.mask,
+        t1w=derivative("anat", "T1w", desc="preproc"),
+        t1w_mask=derivative("anat", "mask", desc="brain"),
+        CSF=derivative("anat", "probseg", label="CSF"),
+        GM=derivative("anat", "probseg", label="GM"),
+        WM=derivative("anat", "probseg", label="WM"),
+    output:
+        transform=derivative("dwi", "xfm", ".mat", from_="dwi", to="T1w", mode="image"),
+        CSF=derivative("dwi", "probseg", space="dwi", label="CSF"),
+        GM=derivative("dwi", "probseg", space="dwi", label="GM"),
+        WM=derivative("dwi", "probseg", space="dwi", label="WM"),
+    params:
+        settings=config["dwi"],
+        seed=config["study"]["seed"],
+        step_version=step_version("align_dwi"),
+    log:
+        "<logs>/align_dwi/sub-{subject}_ses-{session}.log",
+    benchmark:
+        "<benchmarks>/align_dwi/sub-{subject}_ses-{session}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2500,
+        runtime=15,
+    conda:
+        "../../envs/imaging.yaml"
+    script:
+        "../../scripts/align_dwi.py"
