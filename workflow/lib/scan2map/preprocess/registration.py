@@ -249,7 +249,7 @@ def rigid_parameters(matrix: np.ndarray, centre_mm=(0.0, 0.0, 0.0)) -> tuple[np.
 
 def to_ants(image: Image):
     """The image as an ``ANTsImage``, in ITK's LPS+ world."""
-    ants = _ants()
+    ants = load_ants()
     affine = RAS_TO_LPS @ image.affine
     spacing = image.voxel_size_mm
     return ants.from_numpy(
@@ -260,7 +260,7 @@ def to_ants(image: Image):
     )
 
 
-def _ants():
+def load_ants():
     """ANTs on one thread: with several, the order of sums, and so the last digits, would change from run to run."""
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
     import ants
@@ -270,7 +270,7 @@ def _ants():
 
 def _run_ants(fixed: Image, moving: Image, folder: str, **arguments) -> dict:
     try:
-        return _ants().registration(to_ants(fixed), to_ants(moving), outprefix=f"{folder}/", **arguments)
+        return load_ants().registration(to_ants(fixed), to_ants(moving), outprefix=f"{folder}/", **arguments)
     except (RuntimeError, ValueError, FileNotFoundError) as error:
         raise ToolError(
             f"ANTs could not register the images ({error})",
