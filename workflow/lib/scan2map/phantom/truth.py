@@ -10,57 +10,15 @@ import scan2map
 from scan2map.bids.names import bids_path
 from scan2map.images import save_image
 from scan2map.phantom.acquisition.dwi import MOTION_COLUMNS
-from scan2map.phantom.acquisition.scan import LABELS
 from scan2map.phantom.session import SessionTruth
+from scan2map.phantom.truth_names import parameters_path
 from scan2map.provenance import write_json, write_sidecar
 
 STEP = "simulate_session"
-SCALARS = {"DTI": ("tensor", "FA", "MD", "AD", "RD"), "cumulant": ("FA", "MD")}
 MOTION_DESCRIPTION = (
     "Head position of every volume relative to the first one: translation of the middle of the field of view (mm) and "
     "xyz Euler angles about it (rad), world RAS axes"
 )
-
-
-def _tissue_names(datatype: str, labels) -> list[tuple[str, str, str, dict]]:
-    maps = [(datatype, "probseg", ".nii.gz", {"label": LABELS[name]}) for name in labels]
-    return [*maps, (datatype, "mask", ".nii.gz", {"desc": "brain"})]
-
-
-def _names(modality: str) -> list[tuple[str, str, str, dict]]:
-    brain = ("csf", "gm", "wm")
-    if modality == "anat":
-        return _tissue_names("anat", (*brain, "lesion"))
-    if modality == "dwi":
-        maps = [
-            ("dwi", "dwimap", ".nii.gz", {"model": model, "param": parameter})
-            for model, parameters in SCALARS.items()
-            for parameter in parameters
-        ]
-        fieldmap = ("fmap", "fieldmap", ".nii.gz", {"desc": "truth"})
-        motion = ("dwi", "timeseries", ".tsv", {"desc": "motion"})
-        return [*_tissue_names("dwi", brain), *maps, fieldmap, motion]
-    if modality == "asl":
-        return [*_tissue_names("perf", brain), ("perf", "cbf", ".nii.gz", {}), ("perf", "att", ".nii.gz", {})]
-    return []
-
-
-def truth_paths(modalities, subject: str = "{subject}", session: str = "{session}") -> list[str]:
-    """Paths, relative to the data set, of every truth file of a session; labels may be wildcards.
-
-    Args:
-        modalities: what is scanned (``phantom.modalities``).
-        subject: label.
-        session: label.
-    """
-    names = [name for modality in modalities for name in _names(modality)]
-    return [bids_path(folder, suffix, extension, sub=subject, ses=session, **entities)
-            for folder, suffix, extension, entities in names]  # fmt: skip
-
-
-def parameters_path(subject: str = "{subject}", session: str = "{session}") -> str:
-    """Path, relative to the data set, of the record of what was disturbed and how."""
-    return f"sub-{subject}/ses-{session}/sub-{subject}_ses-{session}_desc-acquisition_parameters.json"
 
 
 def _write_motion(path: Path, rows: list[dict]) -> None:

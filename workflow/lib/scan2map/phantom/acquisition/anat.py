@@ -18,6 +18,7 @@ from scan2map.physics.relaxation import (
 )
 
 GAIN = 40_000.0  # stored units per unit of transverse magnetisation: brain near 2000 of 4095
+LOCALIZER_TIMING = (0.01, 0.004, 20.0)  # repetition time s, echo time s, flip angle degrees
 UNIFORM_SCALE = 4095.0  # the scanner stores −0.5..0.5 as 0..4095
 
 
@@ -55,13 +56,17 @@ def localizer(scanner: Scanner) -> Series:
     """A coarse gradient echo that positions the others; the pipeline has no use for it."""
     protocol = scanner.settings["anat"]["localizer"]
     sampler = scanner.sampler(protocol)
-    values = {
-        name: GAIN * spoiled_gradient_echo(pd, np.float64(scanner.subject.t1_s[name]), np.float64(scanner.subject.t2star_s[name]), 0.01, 0.004, 20.0)
-        for name, pd in scanner.subject.pd.items()
-    }  # fmt: skip
+    subject = scanner.subject
+    values = {}
+    for name, pd in subject.pd.items():
+        t1_s, t2star_s = np.float64(subject.t1_s[name]), np.float64(subject.t2star_s[name])
+        values[name] = GAIN * spoiled_gradient_echo(pd, t1_s, t2star_s, *LOCALIZER_TIMING)
     image = sampler.read_array(scanner.tissue_signal(values).numpy(), scanner.resting_place("localizer"))
-    return Series(1, "localizer", image, sampler.grid.affine, is_3d=False, repetition_time_s=0.01, echo_time_s=0.004,
-                  flip_angle_deg=20.0, sequence_name="fl2d1")  # fmt: skip
+    repetition_time_s, echo_time_s, flip_angle_deg = LOCALIZER_TIMING
+    return Series(
+        1, "localizer", image, sampler.grid.affine, is_3d=False, repetition_time_s=repetition_time_s,
+        echo_time_s=echo_time_s, flip_angle_deg=flip_angle_deg, sequence_name="fl2d1",
+    )  # fmt: skip
 
 
 def mp2rage(scanner: Scanner) -> Scan:
@@ -71,7 +76,9 @@ def mp2rage(scanner: Scanner) -> Scan:
     sampler = scanner.sampler(settings)
     place = scanner.resting_place("mp2rage")
     position = sampler.grid.world_mm()
-    signed = GAIN * sampler.read(inversion_images(scanner, inversion_protocol(protocol), protocol["echo_time_s"]), place)
+    signed = GAIN * sampler.read(
+        inversion_images(scanner, inversion_protocol(protocol), protocol["echo_time_s"]), place
+    )
     white = sampler.read_array(scanner.subject.fractions["wm"], place)
     sigma = scanner.noise_sigma(signed[1].numpy(), white, settings["snr"])
     coil = scanner.sensitivity(position) * np.exp(1j * receive_phase(position, scanner.generator("mp2rage", "phase")))
@@ -84,7 +91,10 @@ def mp2rage(scanner: Scanner) -> Scan:
     }  # fmt: skip
     series = []
     for index, image in enumerate(images):
-        timing = {"inversion_time_s": protocol["inversion_times_s"][index], "flip_angle_deg": protocol["flip_angles_deg"][index]}
+        timing = {
+            "inversion_time_s": protocol["inversion_times_s"][index],
+            "flip_angle_deg": protocol["flip_angles_deg"][index],
+        }
         series.append(Series(2 + 2 * index, f"mp2rage_INV{index + 1}", np.abs(image), **timing, **common))
         series.append(
             Series(3 + 2 * index, f"mp2rage_INV{index + 1}_PHASE", np.angle(image), kind="phase", **timing, **common)
@@ -104,7 +114,9 @@ def mprage(scanner: Scanner) -> Scan:
     ideal = GAIN * sampler.read(signed, place)[0].abs().numpy()
     maps = scanner.tissue_maps(sampler, place)
     sigma = scanner.noise_sigma(ideal, maps["wm"], settings["snr"])
-    measured = rician(ideal * scanner.sensitivity(sampler.grid.world_mm()), sigma, scanner.generator("t1w_mprage", "noise"))
+    measured = rician(
+        ideal * scanner.sensitivity(sampler.grid.world_mm()), sigma, scanner.generator("t1w_mprage", "noise")
+    )
     series = Series(
         7, "t1w_mprage", measured, sampler.grid.affine, repetition_time_s=protocol["repetition_time_s"],
         echo_time_s=protocol["echo_time_s"], flip_angle_deg=protocol["flip_angles_deg"][0],

@@ -63,7 +63,9 @@ class PerfusedHead:
     def recovered(self, time_s: float) -> torch.Tensor:
         """Static signal after saturation and a recovery time, (x, y, z)."""
         t1_s = self._scanner.subject.t1_s
-        return self._weighted({name: float(saturation_recovery(1.0, np.float64(t1), time_s)) for name, t1 in t1_s.items()})
+        return self._weighted(
+            {name: float(saturation_recovery(1.0, np.float64(t1), time_s)) for name, t1 in t1_s.items()}
+        )
 
     @cached_property
     def relaxed(self) -> torch.Tensor:
@@ -85,7 +87,9 @@ class PerfusedHead:
         slices = sum(to_slice[axis] * index[axis] for axis in range(3)) + to_slice[3]
         return (np.clip(slices, 0, grid.shape[2] - 1) * self._protocol["slice_duration_s"]).astype(np.float32)
 
-    def difference(self, labelling: dict, pld_s: float, grid: AcquisitionGrid, head_to_world: np.ndarray) -> torch.Tensor:
+    def difference(
+        self, labelling: dict, pld_s: float, grid: AcquisitionGrid, head_to_world: np.ndarray
+    ) -> torch.Tensor:
         """Control minus label, (x, y, z); a 2-D readout reads later slices at a longer delay."""
         delay_s = np.float32(pld_s) + self.slice_delay_s(grid, head_to_world)
         efficiency = asl.labelling_efficiency(labelling["efficiency"], labelling["background_suppression_pulses"])
@@ -126,7 +130,9 @@ def _series(description, data, sampler: HeadSampler, protocol: dict, repetition_
     )  # fmt: skip
 
 
-def measure(scanner: Scanner, head: PerfusedHead, sampler: HeadSampler, description: str, labelling: dict, sigma: float):
+def measure(
+    scanner: Scanner, head: PerfusedHead, sampler: HeadSampler, description: str, labelling: dict, sigma: float
+):
     """One labelled series with motion, distortion and noise, and the record of them."""
     protocol, plan = scanner.settings["asl"], volume_plan(labelling)
     positions = scanner.positions(description, len(plan))

@@ -40,7 +40,8 @@ def scan_flair(scanner: Scanner, sampler: HeadSampler, place: np.ndarray) -> tup
     settings, subject = scanner.settings["ctmr"], scanner.subject
     timing = [settings["flair"][key] for key in ("repetition_time_s", "inversion_time_s", "echo_time_s")]
     values = {
-        name: GAIN * float(inversion_recovery_spin_echo(subject.pd[name], np.float64(t1), np.float64(subject.t2_s[name]), *timing))
+        name: GAIN
+        * float(inversion_recovery_spin_echo(subject.pd[name], np.float64(t1), np.float64(subject.t2_s[name]), *timing))
         for name, t1 in subject.t1_s.items()
     }
     ideal = np.abs(sampler.read_array(scanner.tissue_signal(values).numpy(), place))
@@ -61,7 +62,9 @@ def map_adc(scanner: Scanner, sampler: HeadSampler, place: np.ndarray) -> Series
     settings = scanner.settings["ctmr"]
     b_value, echo_s = settings["adc"]["b_value_s_per_mm2"], settings["adc"]["echo_time_s"]
     head = DiffusionHead(scanner.subject, echo_s)
-    signals = torch.stack([head.signal(0, np.zeros(3)), *(head.signal(b_value, axis @ place[:3, :3]) for axis in np.eye(3))])
+    signals = torch.stack(
+        [head.signal(0, np.zeros(3)), *(head.signal(b_value, axis @ place[:3, :3]) for axis in np.eye(3))]
+    )
     ideal = sampler.read(signals, place).numpy()
     white = sampler.read_array(scanner.subject.fractions["wm"], place)
     sigma = scanner.noise_sigma(ideal[0], white, settings["snr"])

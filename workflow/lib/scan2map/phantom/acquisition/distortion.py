@@ -77,7 +77,9 @@ class EpiReadout:
         self._basis = torch.from_numpy(spatial_basis(lines))
         self._cells_per_hz = along * displacement_voxels(1.0, total_readout_time_s, phase_encoding)
 
-    def measure(self, signal: torch.Tensor, head_to_world: np.ndarray, eddy_hz: np.ndarray | None = None) -> torch.Tensor:
+    def measure(
+        self, signal: torch.Tensor, head_to_world: np.ndarray, eddy_hz: np.ndarray | None = None
+    ) -> torch.Tensor:
         """One noise-free volume.
 
         Args:

@@ -119,12 +119,16 @@ class _Measured:
     record: dict
 
 
-def measure(scanner: Scanner, head: DiffusionHead, sampler: HeadSampler, description: str, table, sigma: float) -> _Measured:
+def measure(
+    scanner: Scanner, head: DiffusionHead, sampler: HeadSampler, description: str, table, sigma: float
+) -> _Measured:
     """Measure one series with motion, eddy currents, distortion, dropped slices and noise as the settings say."""
     protocol, count = scanner.settings["dwi"], len(table.b_values)
     positions = scanner.positions(description, count)
     eddy = eddy_coefficients(table.b_values, table.b_vectors, scanner.settings["eddy"], scanner.generator("eddy"))
-    kept = epi.dropped_slices(count, sampler.grid.shape[2], scanner.settings["dropout"], scanner.generator(description, "dropout"))
+    kept = epi.dropped_slices(
+        count, sampler.grid.shape[2], scanner.settings["dropout"], scanner.generator(description, "dropout")
+    )
     kept[table.b_values == 0] = 1.0
     scan = epi.readout(scanner, sampler, protocol, PHASE_ENCODING[description])
     noise = scanner.generator(description, "noise")
@@ -156,7 +160,9 @@ def motion_rows(measured: list[_Measured], centre_mm) -> list[dict]:
     for one in measured:
         for index, place in enumerate(one.positions):
             values = motion_parameters(place @ first, centre_mm)
-            rows.append({"series": one.series.description, "volume": index} | dict(zip(MOTION_COLUMNS, values, strict=True)))
+            rows.append(
+                {"series": one.series.description, "volume": index} | dict(zip(MOTION_COLUMNS, values, strict=True))
+            )
     return rows
 
 
@@ -170,7 +176,9 @@ def _scalar_images(tensors, affine, model: str, names, description: str) -> list
     ]  # fmt: skip
 
 
-def truth_images(scanner: Scanner, head: DiffusionHead, sampler: HeadSampler, table: GradientTable, place) -> list[TruthImage]:
+def truth_images(
+    scanner: Scanner, head: DiffusionHead, sampler: HeadSampler, table: GradientTable, place
+) -> list[TruthImage]:
     """Tissue, tensors, their scalars and the field on the undistorted grid, head as in the first volume."""
     affine = sampler.grid.affine
     maps = scanner.tissue_maps(sampler, place)

@@ -126,4 +126,6 @@ class HeadSampler:
 
     def read_array(self, volume: np.ndarray, head_to_world: np.ndarray) -> np.ndarray:
         """One NumPy volume (x, y, z) on the acquisition grid, float32."""
-        return self.read(torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[None], head_to_world)[0].numpy()
+        return self.read(torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[None], head_to_world)[
+            0
+        ].numpy()

@@ -56,4 +56,4 @@ def motion_parameters(transform: np.ndarray, centre_mm) -> np.ndarray:
     """Translation of the centre (mm) and xyz Euler angles (rad) of a rigid transform, (6,)."""
     centre = np.asarray(centre_mm, dtype=float)
     translation = transform[:3, :3] @ centre + transform[:3, 3] - centre
-    return np.concatenate([translation, Rotation.from_matrix(transform[:3, :3]).as_euler("xyz")])
+    return np.round(np.concatenate([translation, Rotation.from_matrix(transform[:3, :3]).as_euler("xyz")]), 9) + 0.0

@@ -14,9 +14,9 @@ from scan2map.phantom.acquisition.grid import AcquisitionGrid, HeadSampler, make
 from scan2map.phantom.acquisition.motion import motion_track, resting_place
 from scan2map.phantom.series import Series
 from scan2map.phantom.subject import DigitalSubject, random_generator
+from scan2map.phantom.truth_names import LABELS
 
 BRAIN_TISSUES = ("csf", "gm", "wm", "lesion")
-LABELS = {"csf": "CSF", "gm": "GM", "wm": "WM", "lesion": "lesion"}
 FAT_SUPPRESSION = 0.1  # what is left of the scalp's signal after fat saturation
 
 

@@ -1,0 +1,49 @@
+"""The digital phantom: simulated scanner sessions and their ground truth."""
+
+from scan2map.phantom.truth_names import parameters_path, truth_paths
+
+
+rule simulate_session:
+    """Scan a digital subject and write the session as DICOM, with its ground truth."""
+    output:
+        dicom=directory("<results>/phantom/dicom/sub-{subject}/ses-{session}"),
+        truth=[
+            f"{TRUTH}/{path}" for path in truth_paths(config["phantom"]["modalities"])
+        ],
+        parameters=f"{TRUTH}/{parameters_path()}",
+    log:
+        "<logs>/simulate_session/sub-{subject}_ses-{session}.log",
+    benchmark:
+        "<benchmarks>/simulate_session/sub-{subject}_ses-{session}.tsv"
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=2500,
+        runtime=10,
+    params:
+        head=config["phantom_subject"],
+        protocol=config["phantom"],
+        seed=config["study"]["seed"],
+        truth_root=lambda wildcards, output: str(Path(output.parameters).parents[2]),
+        step_version=step_version("simulate_session"),
+    script:
+        "../../scripts/simulate_session.py"
+
+
+rule describe_truth:
+    """Write the description of the ground-truth data set."""
+    output:
+        description=f"{TRUTH}/dataset_description.json",
+    log:
+        "<logs>/describe_truth/describe_truth.log",
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=600,
+        runtime=2,
+    params:
+        step_version=step_version("describe_truth"),
+    script:
+        "../../scripts/describe_truth.py"
