@@ -17,10 +17,12 @@ LOWER_MM, UPPER_MM = (-100.0, -136.0, -96.0), (100.0, 108.0, 112.0)
 DISTANCE_LATTICE_MM = 2.0
 # CSF between the brain mask and the skull (the mask holds the sulcal CSF): the arachnoid lies 2 to 3 mm off.
 SUBARACHNOID_MM = 2.0
-# Skull 6 to 8 mm thick, thickest at the occiput and frontal midline, thinnest at the temples (Lillie 2016).
+# Mean thickness of the vault 6.3 mm, frontal and occipital 8 mm, temples 4 to 5 mm (Moreira-Gonzalez 2006).
 SKULL_MM, SKULL_AXIS_GAIN_MM, SKULL_TEMPLE_LOSS_MM = 6.5, 2.0, 2.5
-# Skin, fat and muscle over the vault (Oostendorp's 5 to 7 mm; see docs/phantom.md).
+# Skin, fat and muscle over the vault.
 SCALP_MM = 6.0
+# Bone between the CSF and an air space.
+BONE_OVER_AIR_MM = 2.0
 # The vault opens to the neck below the foramen magnum.
 FORAMEN_Z_MM, FORAMEN_WIDTH_MM = -58.0, 10.0
 # Face and neck: ellipsoids (centre mm, radii mm) of soft tissue.
@@ -41,7 +43,7 @@ def _pair(x, y, z, radii, air=1.0) -> tuple[Cavity, Cavity]:
 
 # Positions read against the ICBM152 head; sizes as in adult CT (see docs/phantom.md).
 CAVITIES = (
-    *_pair(9, 81, -4, (9, 4, 11)),  # frontal sinus
+    *_pair(9, 79, -4, (9, 3, 11)),  # frontal sinus
     Cavity((0, 22, -40), (13, 12, 9)),  # sphenoid sinus
     *_pair(8, 50, -42, (6, 20, 9)),  # ethmoid cells
     *_pair(7, 52, -62, (5, 30, 12), 0.7),  # nasal cavity, shared with the turbinates
@@ -81,7 +83,7 @@ def _ellipsoid_distance(points: np.ndarray, centre, radii) -> np.ndarray:
     offset = (points - np.float32(centre)) / np.float32(radii)
     length = np.sqrt((offset**2).sum(-1))
     gradient = np.sqrt(((offset / np.float32(radii)) ** 2).sum(-1))
-    return (length - 1) * length / np.maximum(gradient, 1e-6)
+    return np.where(length > 1e-3, (length - 1) * length / np.maximum(gradient, 1e-9), -min(radii)).astype(np.float32)
 
 
 def skull_thickness_mm(points: np.ndarray, scale: float = 1.0) -> np.ndarray:
@@ -106,11 +108,14 @@ def air_share(points: np.ndarray, distance_mm: np.ndarray, voxel_size_mm: float)
         near = _near(points, cavity, 2 * voxel_size_mm)
         distance = _ellipsoid_distance(points[near], cavity.centre_mm, cavity.radii_mm)
         share[near] = np.maximum(share[near], cavity.air * ramp(distance, 0.0, voxel_size_mm))
-    return share * (1 - ramp(distance_mm, SUBARACHNOID_MM + 1.5, voxel_size_mm))
+    return share * (1 - ramp(distance_mm, SUBARACHNOID_MM + BONE_OVER_AIR_MM, voxel_size_mm))
 
 
 class Shells(NamedTuple):
-    """Shares of a voxel inside the skull, inside the skull's outer table, inside the skin; of cavity air; depth 0..1."""
+    """Share of each voxel inside the skull, inside its outer table, inside the skin, of cavity air; depth in the skull.
+
+    The shares run from 0 to 1, the depth from 0 (inner table) to 1 (outer table).
+    """
 
     intracranial: np.ndarray
     bone: np.ndarray

@@ -13,19 +13,19 @@ from scan2map.phantom.deformation import Warp
 from scan2map.phantom.grid import Grid, grid_over, regrid, sample, smooth_noise
 from scan2map.phantom.template import load_template
 from scan2map.phantom.tracts import TRACTS
+from scan2map.physics.diffusion import outer_elements, tensor_matrix
 
 LATTICE_MM = 3.0
 SAMPLE_STEP_MM = 1.0
 # Fibres of the gyral blades run towards the cortex; in deep white matter the tracts outweigh this term.
 CORTEX_SMOOTHING_MM, CORTEX_WEIGHT = 3.0, 0.10
 # Intra-axonal volume fraction of white matter (Zhang 2012; Kaden 2016) and how much of it is coherent.
-AXON_FRACTION, AXON_FRACTION_SD, VARIATION_MM = 0.62, 0.02, 15.0
-COHERENCE_MIN, COHERENCE_MAX = 0.35, 0.97
-# Orientation anisotropy (λ1-λ2)/(λ1+λ2+λ3) of the tract mixture at which coherence is half way.
-COHERENCE_MIDPOINT, COHERENCE_STEEPNESS = 0.55, 8.0
-
-_UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
-_FULL = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
+AXON_FRACTION, AXON_FRACTION_SD, VARIATION_MM = 0.60, 0.02, 15.0
+COHERENCE_MIN, COHERENCE_MAX = 0.30, 0.92
+# Coherence is half way where this share (λ1-λ2)/(λ1+λ2+λ3) of the mixture of tracts is one direction, and away from
+# the tracts it falls with their density (relative to the densest percent).
+COHERENCE_MIDPOINT, COHERENCE_STEEPNESS = 0.60, 6.0
+HALF_DENSITY = 0.07
 
 
 class FibreField(NamedTuple):
@@ -53,11 +53,6 @@ def tract_samples() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.concatenate(points), np.concatenate(tangents), np.concatenate(widths)
 
 
-def dyads(directions: np.ndarray) -> np.ndarray:
-    """Outer products n nᵀ of vectors (..., 3), as the six upper elements (..., 6)."""
-    return np.stack([directions[..., i] * directions[..., j] for i, j in _UPPER], axis=-1)
-
-
 def _tract_dyads(grid: Grid) -> np.ndarray:
     points, tangents, widths = tract_samples()
     voxels = np.round((points - grid.affine[:3, 3]) / grid.voxel_size_mm).astype(int)
@@ -65,7 +60,7 @@ def _tract_dyads(grid: Grid) -> np.ndarray:
     for width in np.unique(widths):
         chosen = widths == width
         density = np.zeros((*grid.shape, 6), np.float32)
-        np.add.at(density, tuple(voxels[chosen].T), dyads(tangents[chosen]))
+        np.add.at(density, tuple(voxels[chosen].T), outer_elements(tangents[chosen]))
         sigma = width / grid.voxel_size_mm
         total += width**2 * np.stack([ndimage.gaussian_filter(density[..., c], sigma) for c in range(6)], axis=-1)
     return total / np.percentile(total[..., [0, 3, 5]].sum(-1), 99)
@@ -77,7 +72,7 @@ def _cortex_dyads(grid: Grid) -> np.ndarray:
     smooth = ndimage.gaussian_filter(wm, CORTEX_SMOOTHING_MM / grid.voxel_size_mm)
     gradient = np.stack(np.gradient(smooth), axis=-1)
     gradient /= np.percentile(np.linalg.norm(gradient, axis=-1), 99)
-    return dyads(gradient)
+    return outer_elements(gradient)
 
 
 @lru_cache(maxsize=1)
@@ -104,14 +99,13 @@ def reorient(tensor: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
 
 
 def _coherence(eigenvalues: np.ndarray) -> np.ndarray:
-    spread = (eigenvalues[:, 2] - eigenvalues[:, 1]) / np.maximum(eigenvalues.sum(-1), 1e-9)
-    share = 1 / (1 + np.exp(-COHERENCE_STEEPNESS * (spread - COHERENCE_MIDPOINT)))
+    density = np.maximum(eigenvalues.sum(-1), 1e-9)
+    spread = (eigenvalues[:, 2] - eigenvalues[:, 1]) / density
+    share = density / (density + HALF_DENSITY) / (1 + np.exp(-COHERENCE_STEEPNESS * (spread - COHERENCE_MIDPOINT)))
     return COHERENCE_MIN + (COHERENCE_MAX - COHERENCE_MIN) * share
 
 
-def build_fibres(
-    grid: Grid, warp: Warp, points: np.ndarray, brain: np.ndarray, rng: np.random.Generator
-) -> FibreField:
+def build_fibres(grid: Grid, warp: Warp, points: np.ndarray, brain: np.ndarray, rng: np.random.Generator) -> FibreField:
     """Directions, axon fraction and coherence on the subject's grid.
 
     Args:
@@ -123,9 +117,9 @@ def build_fibres(
     """
     tensor, affine = orientation_tensor()
     inside = points[brain]
-    six = np.stack([sample(tensor[..., c], affine, inside) for c in range(6)], axis=-1) + 1e-6 * dyads(np.eye(3)).sum(0)
+    template = np.stack([sample(tensor[..., c], affine, inside) for c in range(6)], axis=-1)
     jacobian = regrid(warp.jacobian.reshape(*warp.lattice.shape, 9), warp.lattice, grid)[brain].reshape(-1, 3, 3)
-    values, vectors = np.linalg.eigh(reorient(six[:, _FULL], jacobian))
+    values, vectors = np.linalg.eigh(reorient(tensor_matrix(template), jacobian))
     direction = np.zeros((*grid.shape, 3), np.float32)
     direction[..., 2] = 1
     direction[brain] = vectors[:, :, 2]

@@ -17,7 +17,7 @@ LATTICE_MM = 4.0
 # The neck and shoulders go on below the grid: without them its lower face would be a magnet.
 NECK_SLICES = 24
 # Signal dephases within a millimetre or two of an air space; its extreme field is not seen.
-SMOOTHING_MM = 3.0
+SMOOTHING_MM = 4.5
 BRAIN_SHARE = 0.5
 
 
@@ -77,7 +77,7 @@ def build_field(grid: Grid, warp: Warp, skull_scale: float, max_hz: float) -> np
     """Shimmed field of one head on a subject grid, Hz.
 
     Computed on its own 4 mm lattice, so that it is the same at every voxel size, then scaled so that its largest
-    magnitude in the brain is ``max_hz`` (the sizes of air spaces are schematic).
+    magnitude in the brain is ``max_hz`` (the sizes of air spaces are schematic) and limited to that outside it.
 
     Args:
         grid: where the field is wanted.
@@ -93,5 +93,5 @@ def build_field(grid: Grid, warp: Warp, skull_scale: float, max_hz: float) -> np
     brain = fractions["gm"] + fractions["wm"]
     brain = brain * (brain > BRAIN_SHARE)
     field = shim(field, lattice, brain)
-    field *= max_hz / np.abs(field[brain > 0]).max()
+    field = np.clip(field * (max_hz / np.abs(field[brain > 0]).max()), -max_hz, max_hz)
     return regrid(field.astype(np.float32), lattice, grid)

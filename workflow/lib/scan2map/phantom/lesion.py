@@ -39,6 +39,8 @@ def lesion_share(lesion: LesionSpec, grid: Grid, warp: Warp, rng: np.random.Gene
     centre = warp.subject_point(lesion.position_mm)
     distance = np.linalg.norm(grid.points() - centre.astype(np.float32), axis=-1)
     uneven = regrid(smooth_noise(warp.lattice, UNDULATION_MM, rng), warp.lattice, grid)
+    # Only the shape is uneven: the mean over the place of the lesion is taken out, so that the radius stays the mean.
+    uneven -= uneven[distance < lesion.radius_mm + grid.voxel_size_mm].mean()
     edge = lesion.radius_mm * (1 + IRREGULARITY * np.clip(uneven, -2, 2))
     voxel = grid.voxel_size_mm
     return ramp(distance, edge, voxel), ramp(distance, edge + lesion.penumbra_mm, voxel)

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
-from scan2map.phantom.deformation import Warp
 from scan2map.phantom.grid import Grid, regrid, smooth_noise
 
 # Label of each territory: right side odd, left side even.
@@ -42,7 +41,7 @@ _SEEDS_MM = {
 _INLET_MM = {"ACA": (4, 10, -14), "MCA": (22, 4, -14), "PCA": (8, -20, -10), "VB": (2, -24, -36)}
 # Arrival at the inlet in grey matter (pCASL plane at the neck), s, and delay along the way, s/mm.
 _INLET_ATT_S = {"ACA": 0.95, "MCA": 0.90, "PCA": 1.10, "VB": 1.00}
-ATT_PER_MM_S = 0.0055
+ATT_PER_MM_S = 0.0070
 WM_ATT_DELAY_S = 0.30
 # Ranges of healthy tissue (SYSTEMS §1 of the project; Alsop 2015; Dai 2012).
 GM_ATT_RANGE_S, WM_ATT_RANGE_S = (0.8, 2.2), (1.0, 2.5)

@@ -12,8 +12,8 @@ from scipy.spatial import cKDTree
 # Group-average maps are blurred by residual anatomical variability; squaring and renormalising the three
 # probabilities brings cortical grey matter back near one, as it is in a single brain.
 SHARPENING = 2.0
-# Sulci are narrower than the average's blur, so that the average holds too little CSF (Good et al. 2001,
-# NeuroImage 14:21-36: about a fifth of the intracranial volume); this prior weight brings it back.
+# Sulci are narrower than the average's blur, which leaves them too little CSF; this prior weight brings the share of
+# the intracranial volume to the sixth or so that young adults have.
 CSF_WEIGHT = 2.5
 # Between ventricle and white matter an intensity classifier finds a film of "grey matter" (partial volume).
 # Points along the right lateral ventricle: frontal horn, body, atrium (MNI152 mm); the left one mirrors it.

@@ -9,6 +9,12 @@ import numpy as np
 
 from scan2map.phantom.fibres import FibreField
 from scan2map.phantom.records import Compartment, LesionSpec
+from scan2map.physics.diffusion import (
+    FREE_WATER_DIFFUSIVITY_MM2_S,
+    axially_symmetric_tensor,
+    isotropic_tensor,
+    outer_elements,
+)
 
 T1_S = {"csf": 4.3, "gm": 1.35, "wm": 0.81, "skull": 0.25, "scalp": 0.38}
 T2_S = {"csf": 2.0, "gm": 0.099, "wm": 0.069, "skull": 0.001, "scalp": 0.068}
@@ -21,16 +27,13 @@ AIR_HOUNSFIELD = -1000.0
 DIPLOE_HOUNSFIELD, TABLE_HOUNSFIELD = 600.0, 1500.0
 
 # Diffusivities, mm²/s.
-FREE_WATER = 3.0e-3
 AXON_AXIAL = 1.7e-3
 GM_FAST = 1.15e-3
 GM_SLOW_AXIAL, GM_SLOW_RADIAL = 0.60e-3, 0.37e-3
 EXTRACRANIAL = 1.2e-3
 # Volume shares.
 GM_SLOW_SHARE = 0.5
-WM_FREE_SHARE = 0.015
-
-_UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+WM_FREE_SHARE = 0.008
 
 
 def relaxation_times(lesion: LesionSpec | None) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
@@ -42,21 +45,9 @@ def relaxation_times(lesion: LesionSpec | None) -> tuple[dict[str, float], dict[
     return tables[0], tables[1], tables[2]
 
 
-def axisymmetric_tensor(direction: np.ndarray, axial, radial) -> np.ndarray:
-    """Tensor Dxx, Dxy, Dxz, Dyy, Dyz, Dzz of an axis (..., 3) with axial and radial diffusivity (scalars or (...))."""
-    difference = np.asarray(axial, np.float32) - np.asarray(radial, np.float32)
-    out = np.empty((*direction.shape[:-1], 6), np.float32)
-    for n, (i, j) in enumerate(_UPPER):
-        out[..., n] = difference * direction[..., i] * direction[..., j]
-        if i == j:
-            out[..., n] += radial
-    return out
-
-
-def isotropic_tensor(shape, diffusivity: float) -> np.ndarray:
-    """The same isotropic tensor everywhere: a read-only view that takes no memory."""
-    d = np.float32(diffusivity)
-    return np.broadcast_to(np.array([d, 0, 0, d, 0, d], np.float32), (*shape, 6))
+def uniform_tensor(shape, diffusivity: float) -> np.ndarray:
+    """The same isotropic tensor everywhere, (*shape, 6): a read-only view that takes no memory."""
+    return np.broadcast_to(isotropic_tensor(np.float32(diffusivity)), (*shape, 6))
 
 
 def white_matter_compartments(wm: np.ndarray, fibres: FibreField) -> list[Compartment]:
@@ -71,11 +62,11 @@ def white_matter_compartments(wm: np.ndarray, fibres: FibreField) -> list[Compar
     axons, coherence = fibres.axon_fraction, fibres.coherence
     radial = AXON_AXIAL * (1 - axons)
     mean = (AXON_AXIAL + 2 * radial) / 3
-    zeppelin = axisymmetric_tensor(
+    zeppelin = axially_symmetric_tensor(
         fibres.direction, mean + coherence * (AXON_AXIAL - mean), mean + coherence * (radial - mean)
     )
-    stick = axisymmetric_tensor(fibres.direction, AXON_AXIAL, 0.0)
-    dispersed = isotropic_tensor(wm.shape, AXON_AXIAL / 3)
+    stick = np.float32(AXON_AXIAL) * outer_elements(fibres.direction)
+    dispersed = uniform_tensor(wm.shape, AXON_AXIAL / 3)
     return [
         Compartment("stick", "wm", wm * axons * coherence, stick),
         Compartment("dispersed", "wm", wm * axons * (1 - coherence), dispersed),
@@ -85,10 +76,11 @@ def white_matter_compartments(wm: np.ndarray, fibres: FibreField) -> list[Compar
 
 def grey_matter_compartments(gm: np.ndarray, fibres: FibreField) -> list[Compartment]:
     """Slow (neurites, mildly anisotropic) and fast water of grey matter: excess kurtosis near 0.6, FA near 0.09."""
-    slow = axisymmetric_tensor(fibres.direction, GM_SLOW_AXIAL, GM_SLOW_RADIAL)
+    axial, radial = np.full_like(gm, GM_SLOW_AXIAL), np.full_like(gm, GM_SLOW_RADIAL)
+    slow = axially_symmetric_tensor(fibres.direction, axial, radial)
     return [
         Compartment("gm_slow", "gm", GM_SLOW_SHARE * gm, slow),
-        Compartment("gm_fast", "gm", (1 - GM_SLOW_SHARE) * gm, isotropic_tensor(gm.shape, GM_FAST)),
+        Compartment("gm_fast", "gm", (1 - GM_SLOW_SHARE) * gm, uniform_tensor(gm.shape, GM_FAST)),
     ]
 
 
@@ -97,12 +89,12 @@ def diffusion_compartments(fractions: dict[str, np.ndarray], fibres: FibreField,
     shape = fractions["wm"].shape
     head = sum(fractions.values())
     share = {name: f / np.maximum(head, 1e-3) * (head > 1e-3) for name, f in fractions.items()}
-    iso = isotropic_tensor
+    iso = uniform_tensor
     return [
         *white_matter_compartments(share["wm"], fibres),
-        Compartment("wm_free", "wm", WM_FREE_SHARE * share["wm"], iso(shape, FREE_WATER)),
+        Compartment("wm_free", "wm", WM_FREE_SHARE * share["wm"], iso(shape, FREE_WATER_DIFFUSIVITY_MM2_S)),
         *grey_matter_compartments(share["gm"], fibres),
-        Compartment("free", "csf", share["csf"], iso(shape, FREE_WATER)),
+        Compartment("free", "csf", share["csf"], iso(shape, FREE_WATER_DIFFUSIVITY_MM2_S)),
         Compartment("lesion", "lesion", share["lesion"], iso(shape, lesion.diffusivity_mm2_s if lesion else 0)),
         Compartment("skull", "skull", share["skull"], iso(shape, EXTRACRANIAL)),
         Compartment("scalp", "scalp", share["scalp"], iso(shape, EXTRACRANIAL)),

@@ -8,6 +8,7 @@ White Matter. They give a plausible smooth direction field, not an atlas. All tr
 from __future__ import annotations
 
 # name: (half width mm, way points)
+# fmt: off
 TRACTS: dict[str, tuple[float, tuple[tuple[float, float, float], ...]]] = {
     # commissural: from the midline outwards
     "callosum_genu": (4.0, ((0, 27, 6), (8, 29, 7), (15, 38, 8), (20, 50, 8), (22, 62, 4))),
@@ -63,8 +64,11 @@ TRACTS: dict[str, tuple[float, tuple[tuple[float, float, float], ...]]] = {
     "external_capsule": (3.0, ((26, 26, -2), (31, 14, 2), (33, 0, 4), (33, -14, 6))),
     "fornix": (2.0, ((2, 0, 4), (3, -10, 16), (8, -28, 16), (20, -36, 8), (28, -34, -4), (28, -22, -14))),
     # brain stem and cerebellum
-    "middle_cerebellar_peduncle": (4.0, ((0, -20, -34), (12, -24, -36), (21, -34, -37), (25, -48, -38), (28, -62, -38))),
+    "middle_cerebellar_peduncle": (
+        4.0, ((0, -20, -34), (12, -24, -36), (21, -34, -37), (25, -48, -38), (28, -62, -38)),
+    ),
     "superior_cerebellar_peduncle": (3.0, ((3, -28, -14), (6, -40, -22), (11, -50, -30), (16, -58, -34))),
     "inferior_cerebellar_peduncle": (3.0, ((5, -42, -58), (9, -42, -46), (13, -46, -38), (16, -54, -34))),
     "cerebellar_hemisphere": (4.0, ((14, -54, -34), (22, -66, -36), (30, -74, -38))),
 }
+# fmt: on
