@@ -186,8 +186,10 @@ def apply_transform(image: Image, reference: Image, transform: Transform, interp
         return Image(np.stack(moved, axis=-1), reference.affine)
     if interpolation == "mean":
         return _apply_mean(image, reference, transform)
-    grid = _voxel_centres(reference.data.shape[:3], reference.affine)
-    return Image(_sample(image, transform.points(grid), interpolation).reshape(reference.data.shape[:3]), reference.affine)
+    grid = voxel_centres(reference.data.shape[:3], reference.affine)
+    return Image(
+        _sample(image, transform.points(grid), interpolation).reshape(reference.data.shape[:3]), reference.affine
+    )
 
 
 def save_transform(path, transform: Transform) -> None:
@@ -218,7 +220,9 @@ def load_transform(path) -> Transform:
     try:
         return _read_itk_affine(path) if path.suffix == ".mat" else _read_itk_displacement(path)
     except (KeyError, ValueError, OSError, nib.filebasedimages.ImageFileError) as error:
-        raise DataError(f"The transform cannot be read ({error})", file=path, remedy="delete it and run again") from error
+        raise DataError(
+            f"The transform cannot be read ({error})", file=path, remedy="delete it and run again"
+        ) from error
 
 
 def rigid_matrix(translation_mm, rotation_rad, centre_mm=(0.0, 0.0, 0.0)) -> np.ndarray:
@@ -293,7 +297,7 @@ def _initial_argument(initial: Transform | str, folder: str) -> str | None:
     return start
 
 
-def _voxel_centres(shape, affine: np.ndarray, offset=(0.0, 0.0, 0.0)) -> np.ndarray:
+def voxel_centres(shape, affine: np.ndarray, offset=(0.0, 0.0, 0.0)) -> np.ndarray:
     """World coordinates (n, 3) of the voxel centres, shifted by an offset in voxels."""
     axes = [np.arange(size) + shift for size, shift in zip(shape, offset, strict=True)]
     voxels = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -325,7 +329,7 @@ def _apply_mean(image: Image, reference: Image, transform: Transform) -> Image:
     offsets = [(np.arange(count) + 0.5) / count - 0.5 for count in counts]
     total = np.zeros(int(np.prod(shape)), dtype=np.float32)
     for offset in np.stack(np.meshgrid(*offsets, indexing="ij"), axis=-1).reshape(-1, 3):
-        total += _sample(image, transform.points(_voxel_centres(shape, reference.affine, offset)), "linear")
+        total += _sample(image, transform.points(voxel_centres(shape, reference.affine, offset)), "linear")
     return Image((total / counts.prod()).reshape(shape), reference.affine)
 
 
@@ -353,7 +357,7 @@ def _read_itk_affine(path) -> Transform:
 
 def _write_itk_displacement(path, transform: Transform) -> None:
     shape, affine = transform.displacement.data.shape[:3], transform.displacement.affine
-    grid = _voxel_centres(shape, affine)
+    grid = voxel_centres(shape, affine)
     total = (transform.points(grid) - grid).reshape(*shape, 3) * np.diag(RAS_TO_LPS)[:3]
     image = nib.Nifti1Image(total[:, :, :, None, :].astype(np.float32), affine)
     image.header.set_intent("vector")
