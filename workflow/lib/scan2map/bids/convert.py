@@ -6,6 +6,7 @@ be converted at the same time. Bad data never stop the run: they end in the reco
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -17,16 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from scan2map.bids import anonymise, converted, sidecars
+from scan2map.bids.dataset import EXPERT
 from scan2map.bids.dicom_files import DicomFile, read_folder
 from scan2map.bids.dicom_series import group_series, relative_names
 from scan2map.bids.staging import SeriesPlan, plan_session, stage
 from scan2map.bids.study_map import StudyMap, read_study_map
-from scan2map.errors import DataError
+from scan2map.errors import DataError, ToolError
 from scan2map.provenance import write_json
 from scan2map.tools import bidscoin, dcm2niix
 
 LOGGER = logging.getLogger("scan2map")
-EXPERT = "derivatives/expert"  # masks drawn by an expert are not raw data in BIDS
+RETRIES = 10
 OLDEST_AGE_YEARS = 89  # higher ages identify (HIPAA safe harbour): they are given as 89
 
 
@@ -199,10 +201,10 @@ def _publish(job: Conversion, plans: list[SeriesPlan], folder: Path, scratch: Pa
     for empty in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
         if not any(empty.iterdir()):
             empty.rmdir()
-    names = {plan.series.number: [path.name for path in plan.images] for plan in plans}
     _replace_folder(folder, job.bids / job.relative, scratch)
     _replace_folder(scratch / "masks" / job.relative, job.bids / EXPERT / job.relative, scratch)
-    LOGGER.info("converted: %s", {number: images for number, images in names.items() if images})
+    for plan in (plan for plan in plans if plan.is_used):
+        LOGGER.info("series %d became %s", plan.series.number, ", ".join(path.name for path in plan.images))
 
 
 def _final_path(job: Conversion, plan: SeriesPlan, image: Path) -> str:
@@ -216,6 +218,7 @@ def _series_record(job: Conversion, plan: SeriesPlan, identifiers: Iterable[str]
         "number": plan.series.number,
         "description": "(removed: it names the patient)" if names_patient else plan.series.description,
         "modality": plan.modality,
+        "suffix": plan.entry.suffix if plan.modality else "",
         "used": plan.is_used,
         "reason": plan.reason,
         "broken": plan.is_broken,
@@ -237,14 +240,18 @@ def _age_years(files: list[DicomFile]) -> int | None:
 
 
 def _sex(files: list[DicomFile]) -> str | None:
-    return next((str(file.header.PatientSex) for file in files if file.header.get("PatientSex") in ("M", "F", "O")), None)
+    return next(
+        (str(file.header.PatientSex) for file in files if file.header.get("PatientSex") in ("M", "F", "O")), None
+    )
 
 
 def _log_broken(job: Conversion, plans: list[SeriesPlan]) -> None:
     """Name the files of broken series in the log, which stays with the study; the record must not hold file names."""
     for plan in (plan for plan in plans if plan.is_broken):
         names = ", ".join(relative_names(plan.series, job.source)[:3])
-        LOGGER.warning("series %d (%s): %s; files: %s ...", plan.series.number, plan.series.description, plan.reason, names)
+        LOGGER.warning(
+            "series %d (%s): %s; files: %s ...", plan.series.number, plan.series.description, plan.reason, names
+        )
 
 
 def _convert(job: Conversion, study_map: StudyMap, scratch: Path) -> dict[str, Any]:
@@ -275,6 +282,20 @@ def _discard(job: Conversion, scratch: Path) -> None:
         _replace_folder(scratch / "nothing", root / job.relative, scratch)
 
 
+def _make_scratch(root: Path, prefix: str) -> Path:
+    """A private folder; another session that ends just now may remove the empty root, hence the second try."""
+    for _ in range(RETRIES):
+        root.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            return Path(tempfile.mkdtemp(prefix=prefix, dir=root.resolve()))
+    raise ToolError("The folder for temporary files cannot be made", file=root)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # another session is still at work there
+        folder.rmdir()
+
+
 def convert_session(job: Conversion, study_map, record, scratch_root) -> dict[str, Any]:
     """Convert one session from DICOM to BIDS.
 
@@ -293,8 +314,7 @@ def convert_session(job: Conversion, study_map, record, scratch_root) -> dict[st
     """
     study = read_study_map(study_map)
     versions = {"bidscoin": bidscoin.version(), "dcm2niix": dcm2niix.version()}
-    Path(scratch_root).mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f"{job.subject}-{job.session}-", dir=Path(scratch_root).resolve()))
+    scratch = _make_scratch(Path(scratch_root), f"{job.subject}-{job.session}-")
     try:
         found = _convert(job, study, scratch)
     except DataError as error:
@@ -307,4 +327,5 @@ def convert_session(job: Conversion, study_map, record, scratch_root) -> dict[st
         write_json(record, content)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        _remove_if_empty(Path(scratch_root))
     return content

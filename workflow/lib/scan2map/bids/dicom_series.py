@@ -165,7 +165,9 @@ def group_series(files: list[DicomFile]) -> list[DicomSeries]:
         groups[file.header.SeriesInstanceUID].setdefault(str(file.header.get("SOPInstanceUID", file.path)), file)
     copies = Counter(file.header.SeriesInstanceUID for file in files)
     series = [
-        DicomSeries(tuple(sorted(group.values(), key=lambda file: (_number(file), file.path))), copies[uid] - len(group))
+        DicomSeries(
+            tuple(sorted(group.values(), key=lambda file: (_number(file), file.path))), copies[uid] - len(group)
+        )
         for uid, group in groups.items()
     ]
     return sorted(series, key=lambda one: (one.number, one.description, one.header.SeriesInstanceUID))
@@ -184,7 +186,8 @@ def _uneven(series: DicomSeries) -> str | None:
     if not short:
         return None
     missing = sum(series.volumes - counts[position] for position in short)
-    return f"images are missing: {missing} of {series.volumes * len(counts)} ({series.volumes} volumes of {len(counts)} slices)"
+    whole = f"{series.volumes} volumes of {len(counts)} slices"
+    return f"images are missing: {missing} of {series.volumes * len(counts)} ({whole})"
 
 
 def _gaps(series: DicomSeries) -> str | None:

@@ -34,9 +34,7 @@ def restore_dropped(sidecar: dict[str, Any], meta: dict[str, Any]) -> dict[str, 
 
 
 def _public(sidecar: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: value for key, value in sidecar.items() if not key.startswith(PRIVATE_PREFIX) and key not in NOT_BIDS
-    }
+    return {key: value for key, value in sidecar.items() if not key.startswith(PRIVATE_PREFIX) and key not in NOT_BIDS}
 
 
 def complete_sidecar(image: Path, entry: MapEntry) -> dict[str, Any]:

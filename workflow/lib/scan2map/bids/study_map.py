@@ -72,7 +72,9 @@ def _search_order(datatypes: list[str]) -> list[str]:
 def _entries(dicom: dict) -> list[MapEntry]:
     datatypes = [name for name in dicom if name != "participant"]
     return [
-        MapEntry(name, (item.get("bids") or {}).get("suffix") or "", item.get("attributes") or {}, item.get("meta") or {})
+        MapEntry(
+            name, (item.get("bids") or {}).get("suffix") or "", item.get("attributes") or {}, item.get("meta") or {}
+        )
         for name in _search_order(datatypes)
         for item in dicom[name] or []
     ]
@@ -80,10 +82,11 @@ def _entries(dicom: dict) -> list[MapEntry]:
 
 @dataclass(frozen=True)
 class StudyMap:
-    """A study map: its file and its entries in the order in which they are tried."""
+    """A study map: its file, its entries in the order in which they are tried, and what the BIDS validator skips."""
 
     path: Path
     entries: tuple[MapEntry, ...]
+    bidsignore: tuple[str, ...] = ()
 
     def match(self, header: Dataset) -> MapEntry | None:
         """The entry that a series with this header meets first; ``None`` for an unknown series."""
@@ -114,8 +117,12 @@ def read_study_map(path) -> StudyMap:
         dicom = content["DICOM"]
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise SettingError(
-            "The study map cannot be read", file=path, found=str(error), allowed="a BIDScoin bidsmap with a DICOM section"
+            "The study map cannot be read",
+            file=path,
+            found=str(error),
+            allowed="a BIDScoin bidsmap with a DICOM section",
         ) from error
     entries = _entries(dicom)
     _check_patterns(path, entries)
-    return StudyMap(path, tuple(entries))
+    options = ((content.get("Options") or {}).get("bidscoin")) or {}
+    return StudyMap(path, tuple(entries), tuple(options.get("bidsignore") or ()))

@@ -1,0 +1,57 @@
+"""Which sessions are converted, and from where: what the workflow must know before any job runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from scan2map.errors import SettingError
+from scan2map.tables import dicom_folder, read_exclusions
+
+Pair = tuple[str, str]
+
+
+class Intake:
+    """The sessions of the table of subjects, and how each comes in.
+
+    Args:
+        settings: the configuration block ``input``.
+        rows: the table of subjects.
+
+    Raises:
+        SettingError: the exclusions name an unknown session, a DICOM folder is not given, or ``bids_dir`` is missing.
+    """
+
+    def __init__(self, settings: dict[str, Any], rows: list[dict[str, Any]]):
+        self.settings = settings
+        self.pairs: list[Pair] = [(row["subject"], row["session"]) for row in rows]
+        self._excluded = read_exclusions(settings["exclusions"], self.pairs)
+        self._folders: dict[Pair, Path] = {}
+        if settings["kind"] == "dicom":
+            table = settings["participants"]
+            self._folders = {(row["subject"], row["session"]): dicom_folder(row, table) for row in rows}
+        if settings["kind"] == "bids" and not settings["bids_dir"]:
+            raise SettingError("input.bids_dir is empty", allowed="the folder of a BIDS data set", remedy="set it")
+
+    def converted(self) -> list[Pair]:
+        """The sessions to convert from DICOM: none of an existing BIDS data set, none that is excluded as a whole."""
+        if self.settings["kind"] == "bids":
+            return []
+        return [pair for pair in self.pairs if (*pair, "all") not in self._excluded]
+
+    def folder(self, wildcards) -> Path:
+        """The DICOM folder of a session."""
+        return self._folders[wildcards.subject, wildcards.session]
+
+    def existing_folder(self, wildcards) -> list[str]:
+        """The DICOM folder as a job's input; none if it does not exist, so that the other sessions still run."""
+        folder = self.folder(wildcards)
+        return [str(folder)] if folder.is_dir() else []
+
+    def tables(self) -> list[str]:
+        """The files besides the sessions' records on which the inventory depends."""
+        if self.settings["kind"] == "bids":
+            files = [f"{self.settings['bids_dir']}/dataset_description.json", self.settings["exclusions"]]
+        else:
+            files = [self.settings["bidsmap"], self.settings["exclusions"]]
+        return [file for file in files if file]
