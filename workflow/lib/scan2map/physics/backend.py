@@ -17,9 +17,12 @@ def array_namespace(*arrays) -> ModuleType:
 
 
 def as_arrays(*values) -> tuple:
-    """The values as arrays of one library: tensors of the first tensor's type and device, else float arrays."""
+    """The values in one library: tensors of the first tensor's type and device, else NumPy arrays.
+
+    Plain numbers stay plain numbers with NumPy, so that they do not widen float32 arrays.
+    """
     xp = array_namespace(*values)
     if xp is np:
-        return tuple(np.asarray(value, dtype=np.result_type(value, np.float32)) for value in values)
+        return tuple(value if isinstance(value, int | float) else np.asarray(value) for value in values)
     like = next(value for value in values if isinstance(value, xp.Tensor))
     return tuple(xp.as_tensor(value, dtype=like.dtype, device=like.device) for value in values)
