@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from scan2map.phantom.scanner import Patient, write_session
+from scan2map.phantom.series import Series
 from scan2map.phantom.session import simulate_session
 from scan2map.phantom.subject import build_subject, pose, random_generator
 from scan2map.phantom.truth import write_truth
@@ -15,6 +16,12 @@ from scan2map.phantom.truth import write_truth
 def session_seed(subject: str, session: str, seed: int) -> int:
     """Seed of a session: motion, noise and coils differ between sessions, the head does not."""
     return int(random_generator(seed, subject, session, "session").integers(2**31))
+
+
+def acquired(series: list[Series], subject: str, omit: list[dict]) -> list[Series]:
+    """The series of a session without those that the protocol omits for its subject."""
+    missing = {entry["series"] for entry in omit if entry["subject"] == subject}
+    return [one for one in series if one.description not in missing]
 
 
 def simulate_files(
@@ -42,6 +49,6 @@ def simulate_files(
     dicom = Path(dicom)
     partial = dicom.with_name(f".partial-{dicom.name}")
     shutil.rmtree(partial, ignore_errors=True)
-    write_session(series, partial, Patient(f"PHANTOM-{subject}"), session=session)
+    write_session(acquired(series, subject, protocol["omit"]), partial, Patient(f"PHANTOM-{subject}"), session=session)
     shutil.rmtree(dicom, ignore_errors=True)
     os.replace(partial, dicom)
