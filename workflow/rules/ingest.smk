@@ -9,9 +9,11 @@ FROM_PHANTOM = config["input"]["kind"] == "phantom"
 rule convert_session:
     """Convert one session's DICOM series to BIDS, count what came out and take the patient out."""
     input:
-        dicom=rules.simulate_session.output.dicom
-        if FROM_PHANTOM
-        else INTAKE.existing_folder,
+        dicom=(
+            rules.simulate_session.output.dicom
+            if FROM_PHANTOM
+            else INTAKE.existing_folder
+        ),
         bidsmap=config["input"]["bidsmap"],
     output:
         record="<results>/ingest/sub-{subject}_ses-{session}.json",
