@@ -47,7 +47,8 @@ WM_ATT_DELAY_S = 0.30
 GM_ATT_RANGE_S, WM_ATT_RANGE_S = (0.8, 2.2), (1.0, 2.5)
 # Regional heterogeneity (coefficient of variation) and its smoothness; border zones receive less.
 CBF_VARIATION, ATT_VARIATION_S, VARIATION_MM = 0.10, 0.08, 9.0
-BORDER_ZONE_LOSS, BORDER_ZONE_WIDTH_MM = 0.12, 6.0
+TERRITORY_VARIATION = 0.05
+BORDER_ZONE_LOSS, BORDER_ZONE_DELAY_S, BORDER_ZONE_WIDTH_MM = 0.12, 0.12, 6.0
 
 
 class Perfusion(NamedTuple):
@@ -94,8 +95,18 @@ def transit_time_s(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return start[labels] + ATT_PER_MM_S * np.linalg.norm(points - inlet[labels], axis=1)
 
 
+def _drawn(mean: float, deviation: float, rng: np.random.Generator) -> float:
+    return mean + deviation * float(np.clip(rng.standard_normal(), -2, 2))
+
+
 def _scaled_to_mean(values: np.ndarray, weight: np.ndarray, mean: float) -> np.ndarray:
     return values * (mean / max(float((values * weight).sum() / max(weight.sum(), 1e-6)), 1e-6))
+
+
+def _into(brain: np.ndarray, values: np.ndarray, dtype) -> np.ndarray:
+    image = np.zeros(brain.shape, dtype)
+    image[brain] = values
+    return image
 
 
 def build_perfusion(
@@ -115,29 +126,23 @@ def build_perfusion(
         settings: the block ``phantom_subject.perfusion``.
         rng: the subject's generator.
     """
-    means = [
-        settings[f"{t}_cbf_ml_100g_min"] + settings[f"{t}_cbf_sd_ml_100g_min"] * np.clip(rng.standard_normal(), -2, 2)
-        for t in ("gm", "wm")
-    ]
-    shift = settings["att_sd_s"] * np.clip(rng.standard_normal(), -2, 2)
-    by_territory = 1 + 0.05 * np.clip(rng.standard_normal(9), -2, 2)
-    cbf_noise, att_noise = (regrid(smooth_noise(lattice, VARIATION_MM, rng), lattice, grid) for _ in range(2))
+    gm_mean = _drawn(settings["gm_cbf_ml_100g_min"], settings["gm_cbf_sd_ml_100g_min"], rng)
+    wm_mean = _drawn(settings["wm_cbf_ml_100g_min"], settings["wm_cbf_sd_ml_100g_min"], rng)
+    shift = _drawn(0.0, settings["att_sd_s"], rng)
     brain = (gm + wm) > 0
     labels, border = territory_map(points[brain])
-    zone = BORDER_ZONE_LOSS * np.exp(-0.5 * (border / BORDER_ZONE_WIDTH_MM) ** 2)
-    pattern = by_territory[labels] * (1 - zone) * np.clip(1 + CBF_VARIATION * cbf_noise[brain], 0.5, 1.5)
-    arrival = transit_time_s(points[brain], labels) + ATT_VARIATION_S * att_noise[brain] + shift + zone
-    values = [
-        _scaled_to_mean(pattern, gm[brain], means[0]),
-        _scaled_to_mean(pattern, wm[brain], means[1]),
+    zone = np.exp(-0.5 * (border / BORDER_ZONE_WIDTH_MM) ** 2)
+    by_territory = 1 + TERRITORY_VARIATION * np.clip(rng.standard_normal(len(TERRITORIES) + 1), -2, 2)
+    flow, delay = (regrid(smooth_noise(lattice, VARIATION_MM, rng), lattice, grid)[brain] for _ in range(2))
+    pattern = by_territory[labels] * (1 - BORDER_ZONE_LOSS * zone) * np.clip(1 + CBF_VARIATION * flow, 0.5, 1.5)
+    arrival = shift + transit_time_s(points[brain], labels) + BORDER_ZONE_DELAY_S * zone + ATT_VARIATION_S * delay
+    maps = (
+        _scaled_to_mean(pattern, gm[brain], gm_mean),
+        _scaled_to_mean(pattern, wm[brain], wm_mean),
         np.clip(arrival, *GM_ATT_RANGE_S),
         np.clip(arrival + WM_ATT_DELAY_S, *WM_ATT_RANGE_S),
-        labels,
-    ]
-    maps = [np.zeros(grid.shape, np.float32) for _ in values]
-    for image, value in zip(maps, values, strict=True):
-        image[brain] = value
-    return Perfusion(*maps[:4], maps[4].astype(np.int16))
+    )
+    return Perfusion(*(_into(brain, values, np.float32) for values in maps), _into(brain, labels, np.int16))
 
 
 def mixed_voxel(perfusion: Perfusion, gm: np.ndarray, wm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
