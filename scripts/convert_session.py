@@ -16,7 +16,7 @@ def main(smk):
             bids=Path(smk.params.bids),
             remove_metadata=tuple(smk.params.remove_metadata),
         )
-        convert_session(job, smk.input.bidsmap, smk.output.record, Path(smk.output.record).parent / ".scratch")
+        convert_session(job, smk.input.bidsmap, smk.output.record)
 
 
 if "snakemake" in globals():

@@ -80,6 +80,8 @@ rule validate_bids:
         table="<results>/bids_validation.tsv",
     log:
         "<logs>/validate_bids/validate_bids.log",
+    benchmark:
+        "<benchmarks>/validate_bids/validate_bids.tsv"
     conda:
         "../../envs/ingest.yaml"
     threads: 1

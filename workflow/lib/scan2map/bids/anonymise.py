@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +20,62 @@ from pydicom.dataset import Dataset
 from scan2map.provenance import write_json
 
 SHORTEST_IDENTIFIER = 4  # shorter texts ("01") occur everywhere and identify nobody
+DATE_LENGTH = 8  # YYYYMMDD
 # Free-text fields of the NIfTI-1 header (offset, bytes): data_type, db_name, descrip, aux_file.
 NIFTI_TEXT_FIELDS = ((4, 10), (14, 18), (148, 80), (228, 24))
 NIFTI_HEADER_BYTES = 348
 COMPRESSION_LEVEL = 4  # twice as fast as the usual 6 for files 2 % larger
 
 
-def patient_identifiers(header: Dataset) -> set[str]:
-    """The texts of a DICOM header that name the patient: name and its parts, ID, birth date, other IDs."""
-    name = str(header.get("PatientName") or "")
-    others = header.get("OtherPatientIDs") or []
-    others = [others] if isinstance(others, str) else list(others)
-    birth = str(header.get("PatientBirthDate") or "")
-    dashed = [f"{birth[:4]}-{birth[4:6]}-{birth[6:]}"] if len(birth) == 8 else []
-    texts = [name, *name.split("^"), str(header.get("PatientID") or ""), birth, *dashed, *map(str, others)]
-    return {text.strip() for text in texts if len(text.strip()) >= SHORTEST_IDENTIFIER}
+@dataclass(frozen=True)
+class Identifiers:
+    """The texts that name a patient.
+
+    Attributes:
+        exact: whole name, ID, other IDs, birth date: nowhere in the result.
+        name_parts: family name, given name, ...: also everyday words ("Head"), so they are searched for as words, and in
+            sidecar values only.
+    """
+
+    exact: frozenset[str]
+    name_parts: frozenset[str] = frozenset()
+
+    def without(self, label: str) -> Identifiers:
+        """The identifiers that do not stand in a label which the study chose itself."""
+        return Identifiers(frozenset(text for text in self.exact if text not in label.lower()), self.name_parts)
+
+    def are_in(self, text: str) -> bool:
+        """Whether a text holds any of them."""
+        text = text.lower()
+        parts = (rf"(?<![^\W\d_]){re.escape(part)}(?![^\W\d_])" for part in self.name_parts)
+        return any(one in text for one in self.exact) or any(re.search(part, text) for part in parts)
 
 
-def _names_patient(value: Any, identifiers: Iterable[str]) -> bool:
-    text = json.dumps(value, ensure_ascii=False).lower()
-    return any(identifier.lower() in text for identifier in identifiers)
+def _long_enough(texts: Iterable[str]) -> frozenset[str]:
+    return frozenset(text.strip().lower() for text in texts if len(text.strip()) >= SHORTEST_IDENTIFIER)
 
 
-def clean_sidecar(sidecar: dict[str, Any], remove: Iterable[str], identifiers: Iterable[str]) -> dict[str, Any]:
+def patient_identifiers(headers: Iterable[Dataset]) -> Identifiers:
+    """The identifiers of the patient in DICOM headers, in lower case."""
+    exact: set[str] = set()
+    parts: set[str] = set()
+    for header in headers:
+        name, birth = str(header.get("PatientName") or ""), str(header.get("PatientBirthDate") or "")
+        others = header.get("OtherPatientIDs") or []
+        exact |= {name, name.replace("^", " "), str(header.get("PatientID") or ""), birth}
+        exact |= {others} if isinstance(others, str) else {str(other) for other in others}
+        exact |= {f"{birth[:4]}-{birth[4:6]}-{birth[6:]}"} if len(birth) == DATE_LENGTH else set()
+        parts |= set(re.split(r"[\^\s=,]+", name))
+    return Identifiers(_long_enough(exact), _long_enough(parts))
+
+
+def clean_sidecar(sidecar: dict[str, Any], remove: Iterable[str], identifiers: Identifiers) -> dict[str, Any]:
     """A sidecar without the keys to remove, and without any value that holds one of the patient's identifiers."""
     unwanted = set(remove)
     return {
-        key: value for key, value in sidecar.items() if key not in unwanted and not _names_patient(value, identifiers)
+        key: value
+        for key, value in sidecar.items()
+        if key not in unwanted and not identifiers.are_in(json.dumps(value, ensure_ascii=False))
     }
 
 
@@ -71,9 +102,9 @@ def _contents(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def files_naming_patient(folder: Path, identifiers: Iterable[str]) -> list[Path]:
-    """The files below a folder whose text (or NIfTI header) or name still holds one of the patient's identifiers."""
-    wanted = [identifier.lower().encode() for identifier in identifiers]
+def files_naming_patient(folder: Path, identifiers: Identifiers) -> list[Path]:
+    """The files below a folder whose text, NIfTI header or name still holds an exact identifier of the patient."""
+    wanted = [identifier.encode() for identifier in identifiers.exact]
     found = []
     for path in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
         text = _contents(path).lower() + path.name.lower().encode()
@@ -82,7 +113,7 @@ def files_naming_patient(folder: Path, identifiers: Iterable[str]) -> list[Path]
     return found
 
 
-def anonymise_sidecar(path: Path, remove: Iterable[str], identifiers: Iterable[str]) -> dict[str, Any]:
+def anonymise_sidecar(path: Path, remove: Iterable[str], identifiers: Identifiers) -> dict[str, Any]:
     """Clean a sidecar on disk and return what it now holds."""
     cleaned = clean_sidecar(json.loads(path.read_text()), remove, identifiers)
     write_json(path, cleaned)
