@@ -7,8 +7,8 @@ import pytest
 from synthetic_tree import AFFINE, VALUES, Tree, brain, head_radius, write_session
 
 from scan2map.errors import DataError
+from scan2map.evaluation.inputs import roi_files
 from scan2map.evaluation.long_table import COLUMNS, read_table
-from scan2map.evaluation.maps import roi_files
 from scan2map.evaluation.roi_table import gather_rois, tabulate_rois
 from scan2map.images import save_image
 from scan2map.preprocess.registration import Transform, rigid_matrix, save_transform

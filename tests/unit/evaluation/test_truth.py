@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from synthetic_tree import READOUT_S, Tree, write_session
 
+from scan2map.evaluation.inputs import truth_files
 from scan2map.evaluation.long_table import read_table
-from scan2map.evaluation.truth import axial_angle_deg, compare_truth, principal_direction, truth_files
+from scan2map.evaluation.truth import axial_angle_deg, compare_truth, principal_direction
 
 SETTINGS = {"tissue_threshold": 0.8, "max_b_value_s_per_mm2": 1500}
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from scan2map.derivative_tables import write_frame
 from scan2map.errors import DataError
-from scan2map.provenance import write_sidecar
 
 DICTIONARY = {
     "subject": {"Description": "Subject label, without the prefix sub-"},
@@ -24,6 +24,8 @@ DICTIONARY = {
     "coverage": {"Description": "Part of the region that lies inside the valid area of the map, 0 to 1", "Units": "1"},
 }
 COLUMNS = tuple(DICTIONARY)
+# Columns that stay text even where they look like numbers.
+LABELS = dict.fromkeys(("subject", "session", "id", "number", "unit"), str)
 
 
 class Row(NamedTuple):
@@ -53,10 +55,9 @@ def write_table(table: pd.DataFrame, path) -> None:
     os.replace(partial, path)
 
 
-def write_long_table(table: pd.DataFrame, path, *, step: str, description: str, sources=(), settings=None) -> None:
-    """Write a long table and, beside it, its data dictionary with provenance."""
-    write_table(table, path)
-    write_sidecar(path, step=step, description=description, sources=sources, settings=settings, **DICTIONARY)
+def write_long_table(table: pd.DataFrame, path, *, step: str, description: str, **sidecar) -> None:
+    """Write a long table and, beside it, its data dictionary with provenance (more of it in ``sidecar``)."""
+    write_frame(path, table, DICTIONARY, step=step, description=description, **sidecar)
 
 
 def read_table(path) -> pd.DataFrame:
@@ -65,9 +66,8 @@ def read_table(path) -> pd.DataFrame:
     Raises:
         DataError: the file is missing or is not a table.
     """
-    labels = {"subject": str, "session": str, "id": str, "number": str}
     try:
-        return pd.read_csv(path, sep="\t", dtype=labels, na_values=["n/a"], keep_default_na=False)
+        return pd.read_csv(path, sep="\t", dtype=LABELS, na_values=["n/a"], keep_default_na=False)
     except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(f"The table cannot be read ({error})", file=path, remedy="delete it and run again") from error
 

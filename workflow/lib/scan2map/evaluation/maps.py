@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 TISSUES = ("GM", "WM", "CSF")
+# Tensor scalars that are compared with a reference.
+TENSOR_UNITS = {"FA": "1", "MD": "mm2/s"}
 
 
 @dataclass(frozen=True)
@@ -44,35 +46,3 @@ MAPS = (
     _tensor_map("RD", "mm2/s"),
     QuantityMap("CBF", "asl", "asl", "ml/100g/min", "perf", "cbf"),
 )
-
-
-def space_files(
-    derivative: Callable[..., str], datatype: str, space: str, atlases: tuple[str, ...] = ()
-) -> dict[str, str]:
-    """Mask and tissue maps of one grid, keyed ``<space>_<what>``; for atlases also the transform to the T1w image."""
-    files = {f"{space}_mask": derivative(datatype, "mask", desc="brain")}
-    for tissue in TISSUES:
-        files[f"{space}_{tissue}"] = derivative(datatype, "probseg", space=space, label=tissue)
-    if atlases:
-        transform = {"from": space, "to": "T1w", "mode": "image"}
-        files[f"{space}_to_T1w"] = derivative(datatype, "xfm", ".mat", **transform)
-    return files
-
-
-def roi_files(
-    derivative: Callable[..., str], runs: Callable[[str], bool], atlases: tuple[str, ...] = ()
-) -> dict[str, str]:
-    """Every file that the ROI table of a session reads.
-
-    Args:
-        derivative: the workflow's function from entities to a path.
-        runs: whether the session runs a modality.
-        atlases: atlas labels, on the T1w grid.
-    """
-    maps = [quantity for quantity in MAPS if runs(quantity.modality) and runs("anat")]
-    files = {f"map_{quantity.metric}": quantity.path(derivative) for quantity in maps}
-    for space, datatype in sorted({(quantity.space, quantity.datatype) for quantity in maps}):
-        files |= space_files(derivative, datatype, space, atlases)
-    for atlas in atlases if maps else ():
-        files[f"atlas_{atlas}"] = derivative("anat", "dseg", space="T1w", seg=atlas)
-    return files

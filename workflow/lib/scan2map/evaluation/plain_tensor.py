@@ -16,8 +16,10 @@ class PlainTensor(NamedTuple):
     md: np.ndarray
 
 
-def fit_plain_tensor(data: np.ndarray, mask: np.ndarray, gradients: GradientTable, *, file=None) -> PlainTensor:
-    """Weighted least squares by dipy, without motion, distortion or eddy correction.
+def fit_plain_tensor(
+    data: np.ndarray, mask: np.ndarray, gradients: GradientTable, *, method: str = "WLS", file=None
+) -> PlainTensor:
+    """Log-linear least squares by dipy, without motion, distortion or eddy correction.
 
     FA and MD do not change when all b-vectors are turned or mirrored together, so the frame of the b-table does not
     matter here.
@@ -26,6 +28,7 @@ def fit_plain_tensor(data: np.ndarray, mask: np.ndarray, gradients: GradientTabl
         data: (x, y, z, t).
         mask: (x, y, z), where to fit.
         gradients: table of the t volumes.
+        method: ``WLS`` (weighted) or ``OLS`` (as scanners do).
         file: the series, for messages.
 
     Raises:
@@ -36,5 +39,5 @@ def fit_plain_tensor(data: np.ndarray, mask: np.ndarray, gradients: GradientTabl
 
     require_tensor_directions(gradients, file)
     table = gradient_table(gradients.b_values, bvecs=gradients.b_vectors, b0_threshold=gradients.b0_threshold)
-    fit = TensorModel(table, fit_method="WLS").fit(data, mask=np.asarray(mask, dtype=bool))
+    fit = TensorModel(table, fit_method=method).fit(data, mask=np.asarray(mask, dtype=bool))
     return PlainTensor(np.nan_to_num(fit.fa), np.nan_to_num(fit.md))

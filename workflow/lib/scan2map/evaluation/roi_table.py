@@ -51,7 +51,7 @@ def session_rows(files: Mapping[str, str], settings: Mapping) -> Iterator[Row]:
     """Rows of one session; maps that the session does not have give no rows.
 
     Args:
-        files: paths keyed as in :func:`scan2map.evaluation.maps.roi_files`.
+        files: paths keyed as in :func:`scan2map.evaluation.inputs.roi_files`.
         settings: ``tissue_threshold`` (0 to 1) and ``partial_volume`` (bool).
 
     Raises:

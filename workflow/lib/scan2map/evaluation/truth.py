@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ import pandas as pd
 from scan2map.evaluation import agreement
 from scan2map.evaluation.grids import on_grid
 from scan2map.evaluation.long_table import Row, long_table, write_long_table
-from scan2map.evaluation.maps import TISSUES
+from scan2map.evaluation.maps import TENSOR_UNITS, TISSUES
 from scan2map.evaluation.plain_tensor import fit_plain_tensor
 from scan2map.images import Image, load_image
 from scan2map.preprocess.dwi.gradients import read_gradients
@@ -19,7 +19,6 @@ from scan2map.preprocess.dwi.tensor import ROWS as TENSOR_ROWS
 from scan2map.preprocess.dwi.tensor import tensor_volumes
 
 DESCRIPTION = "Measured maps of a simulated session against its ground truth"
-TENSOR_UNITS = {"FA": "1", "MD": "mm2/s"}
 # Below this anisotropy a voxel has no direction worth the name.
 DIRECTION_MIN_FA = 0.2
 ERRORS = {
@@ -28,58 +27,6 @@ ERRORS = {
     "bias": agreement.bias,
     "median_relative_error": agreement.median_relative_error,
 }
-
-
-def truth_files(
-    derivative: Callable[..., str], truth: Callable[..., str], runs: Callable[[str], bool]
-) -> dict[str, str]:
-    """Every file that the comparison reads, for the modalities that the session runs.
-
-    Args:
-        derivative: the workflow's function from entities to the path of a derivative.
-        truth: the same for the ground truth.
-        runs: whether the session runs a modality.
-    """
-    makers = {"anat": _anatomy_files, "dwi": _diffusion_files, "asl": _perfusion_files}
-    files = {}
-    for modality, make in makers.items():
-        files |= make(derivative, truth) if runs(modality) else {}
-    return files
-
-
-def _tissue_files(truth, datatype: str) -> dict[str, str]:
-    files = {f"true_{datatype}_{tissue}": truth(datatype, "probseg", label=tissue) for tissue in TISSUES}
-    return files | {f"true_{datatype}_mask": truth(datatype, "mask", desc="brain")}
-
-
-def _anatomy_files(derivative, truth) -> dict[str, str]:
-    files = {f"anat_{tissue}": derivative("anat", "probseg", label=tissue) for tissue in TISSUES}
-    return files | {"anat_mask": derivative("anat", "mask", desc="brain")} | _tissue_files(truth, "anat")
-
-
-def _diffusion_files(derivative, truth) -> dict[str, str]:
-    def tensor(root, param):
-        return root("dwi", "dwimap", model="DTI", param=param)
-
-    files = {f"dwi_{name}": tensor(derivative, name) for name in (*TENSOR_UNITS, "direction")}
-    files |= {f"true_{name}": tensor(truth, name) for name in (*TENSOR_UNITS, "tensor")}
-    files |= {f"merged_{kind}": derivative("dwi", "dwi", f".{kind}", desc="merged") for kind in ("bval", "bvec")}
-    return (
-        files
-        | _tissue_files(truth, "dwi")
-        | {
-            "merged": derivative("dwi", "dwi", desc="merged"),
-            "acquisition": derivative("dwi", "acquisition", ".tsv", desc="merged"),
-            "dwi_mask": derivative("dwi", "mask", desc="brain"),
-            "field": derivative("fmap", "fieldmap", desc="pepolar"),
-            "true_field": truth("fmap", "fieldmap", desc="truth"),
-        }
-    )
-
-
-def _perfusion_files(derivative, truth) -> dict[str, str]:
-    files = {"CBF": derivative("perf", "cbf"), "true_CBF": truth("perf", "cbf")}
-    return files | {"perf_mask": derivative("perf", "mask", desc="brain")} | _tissue_files(truth, "perf")
 
 
 def error_rows(
@@ -183,7 +130,7 @@ def session_rows(files: Mapping[str, str], settings: Mapping) -> Iterator[Row]:
     """Rows of one session; modalities that it does not run give no rows.
 
     Args:
-        files: paths keyed as in :func:`truth_files`.
+        files: paths keyed as in :func:`scan2map.evaluation.inputs.truth_files`.
         settings: ``tissue_threshold`` (true tissue fraction from which a voxel counts), ``max_b_value_s_per_mm2``
             (highest shell of the tensor fit).
     """

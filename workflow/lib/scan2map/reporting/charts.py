@@ -1,0 +1,130 @@
+"""Small charts as inline SVG that follow the page's colours: no picture files, readable when printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup, escape
+
+WIDTH, HEIGHT = 760, 190
+LEFT, RIGHT, TOP, BOTTOM = 64, 12, 14, 34
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+ROW_HEIGHT = 34
+JITTER = 0.28
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A linear map from values to pixels."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+
+def ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Round numbers between two ends, about ``count`` of them."""
+    raw = (high - low) / max(count - 1, 1)
+    magnitude = 10.0 ** np.floor(np.log10(raw))
+    step = magnitude * min((1, 2, 2.5, 5, 10), key=lambda factor: abs(factor * magnitude - raw))
+    first = np.ceil(low / step - 1e-9) * step
+    return [float(value) + 0.0 for value in np.arange(first, high + step * 1e-6, step)]
+
+
+def _limits(values: np.ndarray) -> tuple[float, float]:
+    low, high = float(np.min(values)), float(np.max(values))
+    pad = 0.06 * (high - low) or abs(high) * 0.1 or 1.0
+    return low - pad, high + pad
+
+
+def _svg(width: float, height: float, title: str, parts: Sequence[str]) -> Markup:
+    head = (
+        f'<svg class="chart" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(title)}" '
+        f'xmlns="http://www.w3.org/2000/svg"><title>{escape(title)}</title>'
+    )
+    return Markup(head + "".join(parts) + "</svg>")
+
+
+def _text(x: float, y: float, text: str, *, anchor: str = "middle", extra: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{extra}>{escape(text)}</text>'
+
+
+def _horizontal_grid(scale: Scale, label: str) -> list[str]:
+    parts = []
+    for value in ticks(scale.low, scale.high, 4):
+        y = scale(value)
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(_text(LEFT - 6, y + 4, f"{value:g}", anchor="end"))
+    middle = (TOP + HEIGHT - BOTTOM) / 2
+    parts.append(_text(14, middle, label, extra=f' transform="rotate(-90 14 {middle:.1f})"'))
+    return parts
+
+
+def line_chart(series: Mapping[str, Sequence[float]], *, title: str, y_label: str, x_label: str) -> Markup:
+    """Lines over the index of their values (volume number).
+
+    Args:
+        series: name to values, all of the same length.
+        title: for readers who do not see the chart.
+        y_label, x_label: axis titles with unit.
+    """
+    values = {name: np.asarray(line, dtype=float) for name, line in series.items()}
+    count = len(next(iter(values.values())))
+    vertical = Scale(*_limits(np.concatenate(list(values.values()))), HEIGHT - BOTTOM, TOP)
+    horizontal = Scale(0, max(count - 1, 1), LEFT, WIDTH - RIGHT)
+    parts = _horizontal_grid(vertical, y_label)
+    for value in ticks(0, max(count - 1, 1), 8):
+        parts.append(_text(horizontal(value), HEIGHT - BOTTOM + 16, f"{value:g}"))
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 3, x_label))
+    for place, (name, line) in enumerate(values.items()):
+        points = " ".join(f"{horizontal(i):.1f},{vertical(value):.1f}" for i, value in enumerate(line))
+        colour = PALETTE[place % len(PALETTE)]
+        parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.6" points="{points}"/>')
+        key = LEFT + 8 + 56 * place
+        parts.append(f'<line x1="{key}" x2="{key + 16}" y1="{TOP}" y2="{TOP}" stroke="{colour}" stroke-width="3"/>')
+        parts.append(_text(key + 20, TOP + 4, name, anchor="start"))
+    return _svg(WIDTH, HEIGHT, title, parts)
+
+
+def strip_plot(groups: Mapping[str, Mapping[str, float]], *, title: str, x_label: str) -> Markup:
+    """One row of points per group, with the median as a bar; each point tells its name when pointed at.
+
+    Args:
+        groups: group (tissue) to point name (session) to value.
+        title: for readers who do not see the chart.
+        x_label: axis title with unit.
+    """
+    groups = {name: points for name, points in groups.items() if points}
+    height = TOP + ROW_HEIGHT * len(groups) + BOTTOM
+    everything = np.array([value for points in groups.values() for value in points.values()])
+    scale = Scale(*_limits(everything), LEFT, WIDTH - RIGHT)
+    parts = []
+    for value in ticks(scale.low, scale.high, 7):
+        x = scale(value)
+        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{height - BOTTOM}"/>')
+        parts.append(_text(x, height - BOTTOM + 16, f"{value:g}"))
+    for row, (name, points) in enumerate(groups.items()):
+        parts += _strip_row(name, points, scale, TOP + ROW_HEIGHT * (row + 0.5), PALETTE[row % len(PALETTE)])
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, height - 3, x_label))
+    return _svg(WIDTH, height, title, parts)
+
+
+def _strip_row(name: str, points: Mapping[str, float], scale: Scale, y: float, colour: str) -> list[str]:
+    median = scale(float(np.median(list(points.values()))))
+    parts = [
+        _text(LEFT - 8, y + 4, name, anchor="end"),
+        f'<line class="median" x1="{median:.1f}" x2="{median:.1f}" y1="{y - 11:.1f}" y2="{y + 11:.1f}"/>',
+    ]
+    for place, (label, value) in enumerate(points.items()):
+        shift = JITTER * ROW_HEIGHT * ((place % 5) - 2) / 2 if len(points) > 1 else 0
+        parts.append(
+            f'<circle cx="{scale(value):.1f}" cy="{y + shift:.1f}" r="4.2" fill="{colour}" fill-opacity=".75">'
+            f"<title>{escape(label)}: {value:.4g}</title></circle>"
+        )
+    return parts

@@ -1,0 +1,175 @@
+"""Tables of numbers as the pages show them: readable units, sensible digits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+# Unit in the tables -> factor and unit on the page.
+SHOWN_UNITS = {
+    "mm2/s": (1e3, "10⁻³ mm²/s"),
+    "1": (1.0, ""),
+    "ml/100g/min": (1.0, "ml/100 g/min"),
+    "voxel": (1.0, "voxels"),
+    "deg": (1.0, "°"),
+}
+STATISTIC_NAMES = {
+    "mean_absolute_error": "mean absolute error",
+    "root_mean_square_error": "RMSE",
+    "bias": "bias",
+    "median_relative_error": "median relative error",
+    "ratio_of_means": "ratio of means",
+    "median_axial_angle": "median angle",
+    "dice": "Dice",
+    "pearson_r": "correlation r",
+    "relative_difference": "relative difference",
+    "median_difference": "median difference",
+}
+PERCENT = ("median_relative_error", "relative_difference")
+METRIC_NAMES = {
+    "opposed_b0_uncorrected": "Opposed b = 0, before correction",
+    "opposed_b0_corrected": "Opposed b = 0, after correction",
+    "FA_uncorrected": "FA without correction",
+    "MD_uncorrected": "MD without correction",
+    "displacement": "Displacement",
+    "displacement_uncorrected": "Displacement without correction",
+    "field": "Field",
+    "direction": "Fibre direction",
+    "segmentation": "Segmentation",
+    "FA_scanner_AP": "FA of the AP series, ours against the scanner's",
+    "MD_scanner_AP": "MD of the AP series, ours against the scanner's ADC",
+    "FA_scanner_PA": "FA of the PA series, ours against the scanner's",
+    "MD_scanner_PA": "MD of the PA series, ours against the scanner's ADC",
+}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of texts with a header; the first ``labels`` columns are words, the others numbers."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    labels: int = 1
+
+
+def shown_unit(unit: str) -> str:
+    """The unit as the page writes it."""
+    return SHOWN_UNITS.get(unit, (1.0, unit))[1]
+
+
+def shown_value(value: float, unit: str) -> float:
+    """The value in the unit that the page writes."""
+    return value * SHOWN_UNITS.get(unit, (1.0, unit))[0]
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number with some significant digits and a true minus sign; a dash if there is none."""
+    if value is None or not np.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    decimals = max(0, digits - 1 - int(np.floor(np.log10(abs(value)))))
+    return f"{value:.{min(decimals, 6)}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def metric_name(metric: str) -> str:
+    """The metric in words."""
+    return METRIC_NAMES.get(metric, metric)
+
+
+def with_unit(name: str, unit: str) -> str:
+    """A name with the unit that the page writes."""
+    return f"{name} ({shown_unit(unit)})" if shown_unit(unit) else name
+
+
+def _pivot(table: pd.DataFrame) -> tuple[dict, list[str], list[str], dict[str, str]]:
+    """Values by (roi, metric, statistic) in shown units, the regions, the metrics, and the unit of each metric."""
+    shown = [shown_value(value, unit) for value, unit in zip(table["value"], table["unit"], strict=True)]
+    keys = zip(table["roi"], table["metric"], table["statistic"], strict=True)
+    units = dict(zip(table["metric"], table["unit"], strict=True))
+    return dict(zip(keys, shown, strict=True)), list(dict.fromkeys(table["roi"])), list(units), units
+
+
+def tissue_grid(table: pd.DataFrame) -> Grid:
+    """Tissue part of the ROI table as metrics by tissues: median, and mean ± sd."""
+    values, regions, metrics, units = _pivot(table)
+    header = ["Map"]
+    for roi in regions:
+        header += [f"{roi} median", f"{roi} mean ± sd"]
+    rows = []
+    for metric in metrics:
+        cells = [with_unit(metric, units[metric])]
+        for roi in regions:
+            median, mean, sd = (values.get((roi, metric, name), np.nan) for name in ("median", "mean", "sd"))
+            cells += [number(median), f"{number(mean)} ± {number(sd, 2)}" if np.isfinite(mean) else "–"]
+        rows.append(tuple(cells))
+    return Grid(tuple(header), tuple(rows))
+
+
+def region_grid(table: pd.DataFrame) -> Grid:
+    """Atlas part of the ROI table as regions by metrics: medians."""
+    values, regions, metrics, units = _pivot(table)
+    header = ("Region", *(with_unit(metric, units[metric]) for metric in metrics))
+    rows = ((roi, *(number(values.get((roi, metric, "median"), np.nan)) for metric in metrics)) for roi in regions)
+    return Grid(header, tuple(rows))
+
+
+def _cell(value: float, statistic: str, unit: str) -> str:
+    if not np.isfinite(value):
+        return ""
+    if statistic in PERCENT:
+        return f"{number(100 * value)} %"
+    unit_text = shown_unit(unit)
+    return f"{number(shown_value(value, unit))}{'' if unit_text == '°' or not unit_text else ' '}{unit_text}"
+
+
+def comparison_grid(table: pd.DataFrame) -> Grid:
+    """Comparison table (truth, scanner, opposed b = 0) as quantities by statistics, each value with its unit.
+
+    Several sessions are averaged.
+    """
+    statistics = [name for name in STATISTIC_NAMES if name in set(table["statistic"])]
+    means = table.groupby(["metric", "roi", "statistic"], sort=False).agg(
+        value=("value", "mean"), unit=("unit", "first")
+    )
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for (metric, roi, statistic), row in means.iterrows():
+        cells.setdefault((metric, roi), {})[statistic] = _cell(row["value"], statistic, row["unit"])
+    rows = (
+        (metric_name(metric), roi.replace("_", " "), *(found.get(statistic, "") for statistic in statistics))
+        for (metric, roi), found in cells.items()
+    )
+    header = ("Quantity", "Region", *(STATISTIC_NAMES[statistic] for statistic in statistics))
+    return Grid(header, tuple(rows), labels=2)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A figure beside what is expected of it; ``verdict`` is ``inside``, ``outside`` or ``absent``."""
+
+    name: str
+    value: str
+    expected: str
+    verdict: str
+    source: str
+
+
+def check_expectations(table: pd.DataFrame, expectations: tuple[Mapping, ...]) -> tuple[Check, ...]:
+    """Medians of the ROI table beside their expected ranges; metrics that the session lacks are left out."""
+    medians = table[table["statistic"] == "median"].set_index(["roi", "metric"])
+    checks = []
+    for entry in expectations:
+        key = (entry["roi"], entry["metric"])
+        if key not in medians.index:
+            continue
+        value, unit = float(medians.loc[key, "value"]), medians.loc[key, "unit"]
+        low, high = (f"{shown_value(float(entry[end]), unit):g}" for end in ("low", "high"))
+        inside = float(entry["low"]) <= value <= float(entry["high"])
+        verdict = "absent" if np.isnan(value) else "inside" if inside else "outside"
+        name = f"{entry['metric']} in {entry['roi']}, median"
+        expected = f"{low} to {high} {shown_unit(unit)}".strip()
+        checks.append(Check(name, number(shown_value(value, unit)), expected, verdict, entry["source"]))
+    return tuple(checks)

@@ -1,0 +1,84 @@
+"""What ran for a session, what did not, and why: inventory and failure notes in one place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+NAMES = {
+    "anat": "Anatomy",
+    "dwi": "Diffusion",
+    "asl": "Perfusion",
+    "bssfp": "bSSFP",
+    "ctmr": "CT and MRI",
+}
+WORDS = {"runs": "done", "incomplete": "incomplete", "excluded": "excluded", "failed": "failed"}
+
+
+@dataclass(frozen=True)
+class ModalityState:
+    """State of one modality of one session: ``runs``, ``incomplete``, ``excluded`` or ``failed``."""
+
+    modality: str
+    status: str
+    reason: str = ""
+    remedy: str = ""
+
+    @property
+    def name(self) -> str:
+        """The modality in words."""
+        return NAMES.get(self.modality, self.modality)
+
+    @property
+    def word(self) -> str:
+        """The status in words."""
+        return WORDS.get(self.status, self.status)
+
+
+def notice(state: ModalityState) -> str:
+    """One sentence on a modality that did not run."""
+    reason = f": {state.reason.rstrip('.')}" if state.reason else ""
+    remedy = f" What to do: {state.remedy.rstrip('.')}." if state.remedy else ""
+    return f"{state.name} is {state.word}{reason}.{remedy}"
+
+
+def read_notes(paths: Iterable) -> list[dict]:
+    """Failure notes of rules, each with its file under ``note``."""
+    return [json.loads(Path(path).read_text()) | {"note": str(path)} for path in paths]
+
+
+def _failed(note: Mapping) -> ModalityState:
+    rule = note.get("rule", "")
+    remedy = f"mend the input, delete {note['note']} and run again" if "note" in note else ""
+    return ModalityState(note["modality"], "failed", f"{note['reason']} (step {rule})", remedy)
+
+
+def session_states(
+    inventory: pd.DataFrame, notes: Iterable[Mapping], subject: str, session: str
+) -> dict[str, ModalityState]:
+    """State of every modality of one session, in the inventory's order; a failed step overrules ``runs``.
+
+    Args:
+        inventory: columns subject, session, modality, status, reason, remedy.
+        notes: failure notes of any sessions.
+        subject: label.
+        session: label.
+    """
+    rows = inventory[(inventory["subject"] == subject) & (inventory["session"] == session)]
+    states = {
+        row.modality: ModalityState(row.modality, row.status, row.reason, row.remedy)
+        for row in rows.fillna("").itertuples()
+    }
+    for note in notes:
+        if (note["subject"], note["session"]) == (subject, session) and note["modality"] in states:
+            states[note["modality"]] = _failed(note)
+    return states
+
+
+def sessions_of(inventory: pd.DataFrame) -> list[tuple[str, str]]:
+    """The (subject, session) pairs of an inventory, sorted."""
+    return sorted({(row.subject, row.session) for row in inventory.itertuples()})

@@ -1,0 +1,102 @@
+"""The page of one session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from scan2map.evaluation.long_table import read_table
+from scan2map.provenance import commit, software_versions
+from scan2map.reporting.lineage import lineage_of, read_sidecar
+from scan2map.reporting.methods import load_methods, methods_text
+from scan2map.reporting.numbers import (
+    check_expectations,
+    comparison_grid,
+    number,
+    region_grid,
+    shown_unit,
+    shown_value,
+    tissue_grid,
+)
+from scan2map.reporting.page import REPORT_FOLDER, render_page, write_page
+from scan2map.reporting.sections import draw_section
+from scan2map.reporting.spec import PageSpec, load_spec
+from scan2map.reporting.states import read_notes, session_states
+
+COMPARISONS = ("truth", "scanner")
+TISSUES = ("GM", "WM", "CSF")
+
+
+def write_subject_page(
+    files: Mapping[str, str], out, *, subject: str, session: str, study: Mapping, settings: Mapping, notes=()
+) -> None:
+    """Write the page of one session; what is missing is shown with its reason.
+
+    Args:
+        files: ``inventory``, ``series``, ``rois``, ``quality`` and, where they exist, ``truth``, ``scanner`` and the
+            derivatives that ``workflow/report/subject.yaml`` names.
+        out: the HTML file.
+        subject: label.
+        session: label.
+        study: ``title`` and ``kind`` (``phantom`` marks the page as simulated).
+        settings: block ``report``.
+        notes: failure notes of the session.
+    """
+    spec = load_spec(REPORT_FOLDER / "subject.yaml")
+    derivatives = {name: files[name] for name in spec.files if name in files}
+    states = session_states(read_table(files["inventory"]), read_notes(notes), subject, session)
+    lineage = lineage_of([*derivatives.values(), files["rois"], files["quality"]])
+    page = render_page(
+        "subject.html.j2",
+        subject=subject,
+        session=session,
+        study=study,
+        states=tuple(states.values()),
+        series=series_rows(read_table(files["series"]), subject, session),
+        sections=[draw_section(section, spec, derivatives, states, settings) for section in spec.sections],
+        **_numbers(files, spec),
+        quality=quality_rows(files["quality"]),
+        lineage=lineage,
+        software={**software_versions(), **lineage.software},
+        commit=commit(),
+        methods=methods_text(lineage, *load_methods(REPORT_FOLDER)),
+    )
+    write_page(out, page)
+
+
+def _numbers(files: Mapping[str, str], spec: PageSpec) -> dict:
+    table = read_table(files["rois"])
+    tissue = table["roi"].isin(TISSUES)
+    compared = {name: read_table(files[name]) for name in COMPARISONS if name in files}
+    quality = read_table(files["quality"])
+    compared["opposed"] = quality[quality["metric"].str.startswith("opposed_b0")]
+    return {
+        "tissue_rois": tissue_grid(table[tissue]) if tissue.any() else None,
+        "atlas_rois": region_grid(table[~tissue]) if (~tissue).any() else None,
+        "checks": check_expectations(table, spec.expectations),
+        "comparisons": {name: comparison_grid(found) for name, found in compared.items() if not found.empty},
+        "roi_settings": read_sidecar(files["rois"]).get("Settings", {}),
+    }
+
+
+def series_rows(table: pd.DataFrame, subject: str, session: str) -> list[dict[str, str]]:
+    """The scanner's series of one session in order of their numbers, used ones and others."""
+    rows = table[(table["subject"] == subject) & (table["session"] == session)].fillna("")
+    order = pd.to_numeric(rows["number"], errors="coerce").fillna(0)
+    return rows.assign(order=order).sort_values("order", kind="stable").to_dict("records")
+
+
+def quality_rows(path) -> list[dict[str, str]]:
+    """The figures of a session's quality table with the words of its sidecar; opposed b = 0 images stand elsewhere."""
+    words = read_sidecar(path).get("Metrics", {})
+    rows = read_table(path)
+    return [
+        {
+            "modality": {"dwi": "Diffusion", "asl": "Perfusion"}.get(row.metric.partition("_")[0], ""),
+            "name": words.get(row.metric, {}).get("Description", row.metric),
+            "value": number(shown_value(row.value, row.unit)),
+            "unit": shown_unit(row.unit),
+        }
+        for row in rows[rows["statistic"] == "value"].itertuples()
+    ]
