@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from scan2map.config import check_block
-from scan2map.phantom.study import session_seed, simulate_files
+from scan2map.errors import SettingError
+from scan2map.phantom.series import Series
+from scan2map.phantom.study import acquired, session_seed, simulate_files
 from scan2map.phantom.truth_names import truth_paths
 
 
@@ -41,6 +44,22 @@ def test_a_session_becomes_dicom_folders_and_truth(preset, tmp_path):
     ]  # fmt: skip
     assert [path.name for path in (tmp_path / "dicom").iterdir()] == ["ses-01"]
     assert all((tmp_path / "truth" / path).is_file() for path in truth_paths(("dwi", "asl"), "01", "01"))
+
+
+def named(*descriptions):
+    return [Series(number, name, np.zeros((2, 2, 2)), np.eye(4)) for number, name in enumerate(descriptions)]
+
+
+def test_a_series_can_be_left_out_for_one_subject():
+    omit = [{"subject": "03", "series": "asl_m0scan"}]
+    series = named("t1w_mprage", "asl_m0scan")
+    assert [one.description for one in acquired(series, "03", omit)] == ["t1w_mprage"]
+    assert acquired(series, "01", omit) == series
+
+
+def test_leaving_out_an_unknown_series_is_refused():
+    with pytest.raises(SettingError, match=r"unknown series 'asl_m0'; allowed: t1w_mprage, asl_m0scan"):
+        acquired(named("t1w_mprage", "asl_m0scan"), "03", [{"subject": "03", "series": "asl_m0"}])
 
 
 @pytest.mark.parametrize("name", ["thumbnail", "demo", "full"])

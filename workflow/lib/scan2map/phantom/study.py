@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from scan2map.errors import SettingError
 from scan2map.phantom.scanner import Patient, write_session
 from scan2map.phantom.series import Series
 from scan2map.phantom.session import simulate_session
@@ -19,8 +20,16 @@ def session_seed(subject: str, session: str, seed: int) -> int:
 
 
 def acquired(series: list[Series], subject: str, omit: list[dict]) -> list[Series]:
-    """The series of a session without those that the protocol omits for its subject."""
+    """The series of a session without those that the protocol omits for its subject.
+
+    Raises:
+        SettingError: the protocol omits a series that it does not hold.
+    """
     missing = {entry["series"] for entry in omit if entry["subject"] == subject}
+    known = [one.description for one in series]
+    unknown = sorted(missing - set(known))
+    if unknown:
+        raise SettingError(f"phantom.omit names an unknown series {unknown[0]!r}", allowed=", ".join(known))
     return [one for one in series if one.description not in missing]
 
 

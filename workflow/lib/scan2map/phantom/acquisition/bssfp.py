@@ -63,7 +63,7 @@ def measure(scanner: Scanner, settings: dict, protocol: BssfpProtocol) -> tuple[
     white = sampler.read_array(scanner.subject.fractions["wm"], positions[0])
     sigma = scanner.noise_sigma(np.abs(ideal).mean(-1), white, settings["snr"])
     position = sampler.grid.world_mm()
-    offsets = scanner.generator(NAME, "offset").uniform(-np.pi, np.pi, protocol.phase_cycles)
+    offsets = scanner.generator(NAME, "offset").uniform(-np.pi, np.pi, protocol.phase_cycles).astype(np.float32)
     coil = scanner.sensitivity(position) * np.exp(1j * receive_phase(position, scanner.generator(NAME, "phase")))
     data = complex_gaussian(ideal * coil[..., None] * np.exp(1j * offsets), sigma, scanner.generator(NAME, "noise"))
     record = {
