@@ -2,6 +2,9 @@
 
 from scan2map.phantom.truth_names import parameters_path, truth_paths
 
+# Memory and time grow with the number of voxels of the head: 8 GiB and half an hour at 1 mm.
+PHANTOM_VOXELS_PER_MM3 = 1 / config["phantom_subject"]["voxel_size_mm"] ** 3
+
 
 rule simulate_session:
     """Scan a digital subject and write the session as DICOM, with its ground truth."""
@@ -19,8 +22,8 @@ rule simulate_session:
         "../../envs/imaging.yaml"
     threads: 1
     resources:
-        mem_mb=2500,
-        runtime=10,
+        mem_mb=int(max(1500, 8000 * PHANTOM_VOXELS_PER_MM3)),
+        runtime=int(max(10, 30 * PHANTOM_VOXELS_PER_MM3)),
     params:
         head=config["phantom_subject"],
         protocol=config["phantom"],
