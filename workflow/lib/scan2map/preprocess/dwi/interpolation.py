@@ -16,7 +16,7 @@ MAX_POINTS = 4_000_000  # points per chunk: bounds the memory of a batch to abou
 
 
 @lru_cache(maxsize=64)
-def _prefilter_matrix(length: int) -> np.ndarray:
+def prefilter_matrix(length: int) -> np.ndarray:
     """Matrix from samples to cubic B-spline coefficients on a mirrored line: inverse of the sampled basis."""
     if length == 1:
         return np.ones((1, 1))
@@ -40,7 +40,7 @@ def spline_coefficients(volumes: torch.Tensor) -> torch.Tensor:
         Coefficients, same shape.
     """
     for axis in (-3, -2, -1):
-        matrix = torch.as_tensor(_prefilter_matrix(volumes.shape[axis]), dtype=volumes.dtype, device=volumes.device)
+        matrix = torch.as_tensor(prefilter_matrix(volumes.shape[axis]), dtype=volumes.dtype, device=volumes.device)
         volumes = along_axis(matrix, volumes, axis)
     return volumes.contiguous()
 

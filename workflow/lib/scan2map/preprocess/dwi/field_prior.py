@@ -1,0 +1,47 @@
+"""What is known of an off-resonance field before any image is seen: it is smooth, and harmonic inside the head.
+
+The field of sources outside a region of even susceptibility solves Laplace's equation in it (Salomir, de Senneville
+and Moonen 2003, Concepts Magn Reson B 19:26; it is the ground of background-field removal, Schweser et al. 2011,
+NeuroImage 54:2789). Soft tissue is nearly even: the strong sources, air spaces and bone, give no signal. A penalty on
+the Laplacian where there is signal therefore suppresses noise without flattening the steep field beside a sinus, which
+a penalty on all second derivatives does. A weak bending energy keeps the field smooth where nothing is seen.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from scan2map.preprocess.dwi.bspline_field import BSplineField
+
+FULL_SIGNAL = 0.5  # of the mean head intensity: from here on a voxel counts as tissue
+
+
+def tissue_weight(image: torch.Tensor) -> torch.Tensor:
+    """How much of each voxel is tissue (0 to 1), judged by its signal; the mean head intensity is one."""
+    return (image / FULL_SIGNAL).clamp(0, 1).square()
+
+
+class FieldPrior:
+    """The quadratic penalty c^T P c on spline coefficients.
+
+    Args:
+        basis: the field's splines and sample points.
+        bending: weight of the bending energy, summed over all voxels.
+        harmonic: weight of the squared Laplacian at each sample point, shape of the sample grid.
+    """
+
+    def __init__(self, basis: BSplineField, bending: float, harmonic: torch.Tensor):
+        self._basis, self._bending, self._harmonic = basis, bending, harmonic
+
+    def multiply(self, coefficients: torch.Tensor) -> torch.Tensor:
+        """P c, half the gradient of the penalty."""
+        curved = self._harmonic * self._basis.laplacian(coefficients)
+        return self._bending * self._basis.bending(coefficients) + self._basis.laplacian_adjoint(curved)
+
+    def diagonal(self) -> torch.Tensor:
+        """The diagonal of P."""
+        return self._bending * self._basis.bending_diagonal() + self._basis.laplacian_diagonal(self._harmonic)
+
+    def energy(self, coefficients: torch.Tensor) -> float:
+        """The penalty c^T P c."""
+        return float((coefficients * self.multiply(coefficients)).sum())
