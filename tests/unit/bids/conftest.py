@@ -1,12 +1,9 @@
 """One tiny session, written as DICOM and converted once for all tests of this folder."""
 
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from scan2map.bids.convert import Conversion, convert_session
 from scan2map.config import load_schema

@@ -74,7 +74,7 @@ def test_metadata_that_bidscoin_drops_is_back(tiny):
     asl = sidecar(tiny, "pcasl_singlepld")
     assert asl["VascularCrushing"] is False
     assert asl["RepetitionTimePreparation"] == pytest.approx(4.8)
-    assert asl["M0Type"] == "Separate" and asl["TotalAcquiredPairs"] == 3
+    assert (asl["M0Type"], asl["TotalAcquiredPairs"]) == ("Separate", 3)
     assert not [key for key in asl if key.startswith("_")]
 
 
@@ -97,7 +97,7 @@ def test_age_and_sex_are_kept(tiny):
 
 def test_nothing_temporary_is_left(tiny):
     assert not (tiny.out / "ingest" / ".scratch").exists()
-    assert not [path for path in tiny.out.rglob(".partial-*")]
+    assert not list(tiny.out.rglob(".partial-*"))
     assert not list(tiny.bids.rglob("*_scans.tsv"))
 
 

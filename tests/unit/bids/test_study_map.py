@@ -48,7 +48,7 @@ def test_the_whole_value_must_match(study_map):
 
 def test_what_is_left_out_comes_first_then_fmap(study_map):
     left_out = study_map.match(header("unwanted_t1"))
-    assert left_out.is_left_out and left_out.reason == "not needed"
+    assert (left_out.is_left_out, left_out.reason) == (True, "not needed")
     assert study_map.match(header("both")).datatype == "fmap"
 
 

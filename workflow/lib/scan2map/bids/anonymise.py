@@ -33,8 +33,8 @@ class Identifiers:
 
     Attributes:
         exact: whole name, ID, other IDs, birth date: nowhere in the result.
-        name_parts: family name, given name, ...: also everyday words ("Head"), so they are searched for as words, and in
-            sidecar values only.
+        name_parts: family name, given name, ...; they may be everyday words ("Head"), so they are searched for as whole
+            words, and in sidecar values only.
     """
 
     exact: frozenset[str]
