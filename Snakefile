@@ -24,6 +24,7 @@ include: "workflow/rules/fieldmap.smk"
 include: "workflow/rules/dwi.smk"
 include: "workflow/rules/asl.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/describe.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/validation.smk"
 
@@ -34,6 +35,8 @@ rule all:
     input:
         "<results>/report/index.html",
         "<results>/evaluation/rois.tsv",
+        "<results>/bids_validation.tsv",
+        expand(rules.describe_derivatives.output.description, dataset=DATASETS),
 
 
 onerror:

@@ -12,6 +12,7 @@ DERIVATIVES = "<results>/derivatives/scan2map"
 TRUTH = "<results>/derivatives/phantom"
 
 config.update(settings.check_config(config))
+DATASETS = ["scan2map"] + ["phantom"] * (config["input"]["kind"] == "phantom")
 SUBJECT_ROWS = tables.read_table(config["input"]["participants"], "participants")
 
 

@@ -32,21 +32,3 @@ rule simulate_session:
         step_version=step_version("simulate_session"),
     script:
         "../../scripts/simulate_session.py"
-
-
-rule describe_truth:
-    """Write the description of the ground-truth data set."""
-    output:
-        description=f"{TRUTH}/dataset_description.json",
-    log:
-        "<logs>/describe_truth/describe_truth.log",
-    conda:
-        "../../envs/imaging.yaml"
-    threads: 1
-    resources:
-        mem_mb=600,
-        runtime=2,
-    params:
-        step_version=step_version("describe_truth"),
-    script:
-        "../../scripts/describe_truth.py"

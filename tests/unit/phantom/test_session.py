@@ -11,7 +11,7 @@ from nested_balls import OFF, build_ball, merged
 
 from scan2map.config import check_block
 from scan2map.phantom.session import simulate_session
-from scan2map.phantom.truth import write_description, write_truth
+from scan2map.phantom.truth import write_truth
 from scan2map.phantom.truth_names import parameters_path, truth_paths
 
 DISTURBED = {
@@ -108,10 +108,3 @@ def test_the_record_names_disturbances_seed_and_lesion(tmp_path):
     assert record["disturbances"]["noise"] == {"enabled": False}
     assert record["settings"]["phantom"]["modalities"] == ["ctmr"]
     assert set(record["series"]) == {"flair_3d", "ct_head"}
-
-
-def test_the_truth_describes_itself_as_a_derivative(tmp_path):
-    write_description(tmp_path / "dataset_description.json")
-    content = json.loads((tmp_path / "dataset_description.json").read_text())
-    assert content["DatasetType"] == "derivative"
-    assert "simulated" in content["Name"]

@@ -6,7 +6,6 @@ import csv
 import os
 from pathlib import Path
 
-import scan2map
 from scan2map.bids.names import bids_path
 from scan2map.images import save_image
 from scan2map.phantom.acquisition.dwi import MOTION_COLUMNS
@@ -52,15 +51,3 @@ def write_truth(truth: SessionTruth, root, subject: str, session: str, settings:
         path = root / bids_path("dwi", "timeseries", ".tsv", sub=subject, ses=session, desc="motion")
         _write_motion(path, truth.motion)
     write_json(root / parameters_path(subject, session), truth.parameters | {"settings": settings})
-
-
-def write_description(path) -> None:
-    """Write ``dataset_description.json`` of the ground truth."""
-    content = {
-        "Name": "Ground truth of the digital phantom (simulated)",
-        "BIDSVersion": "1.10.0",
-        "DatasetType": "derivative",
-        "License": "CC0-1.0",
-        "GeneratedBy": [{"Name": "scan2map", "Version": scan2map.__version__, "Description": "digital phantom"}],
-    }
-    write_json(path, content)
