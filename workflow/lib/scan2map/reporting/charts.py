@@ -11,6 +11,8 @@ from markupsafe import Markup, escape
 WIDTH, HEIGHT = 760, 190
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 14, 34
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Strip plots stand two beside each other.
+STRIP_WIDTH = 440
 ROW_HEIGHT = 34
 JITTER = 0.28
 
@@ -33,8 +35,8 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     raw = (high - low) / max(count - 1, 1)
     magnitude = 10.0 ** np.floor(np.log10(raw))
     step = magnitude * min((1, 2, 2.5, 5, 10), key=lambda factor: abs(factor * magnitude - raw))
-    first = np.ceil(low / step - 1e-9) * step
-    return [float(value) + 0.0 for value in np.arange(first, high + step * 1e-6, step)]
+    first, last = int(np.ceil(low / step - 1e-9)), int(np.floor(high / step + 1e-9))
+    return [float(f"{place * step:.6g}") for place in range(first, last + 1)]
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:
@@ -103,16 +105,16 @@ def strip_plot(groups: Mapping[str, Mapping[str, float]], *, title: str, x_label
     groups = {name: points for name, points in groups.items() if points}
     height = TOP + ROW_HEIGHT * len(groups) + BOTTOM
     everything = np.array([value for points in groups.values() for value in points.values()])
-    scale = Scale(*_limits(everything), LEFT, WIDTH - RIGHT)
+    scale = Scale(*_limits(everything), LEFT, STRIP_WIDTH - RIGHT)
     parts = []
-    for value in ticks(scale.low, scale.high, 7):
+    for value in ticks(scale.low, scale.high, 5):
         x = scale(value)
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{height - BOTTOM}"/>')
         parts.append(_text(x, height - BOTTOM + 16, f"{value:g}"))
     for row, (name, points) in enumerate(groups.items()):
         parts += _strip_row(name, points, scale, TOP + ROW_HEIGHT * (row + 0.5), PALETTE[row % len(PALETTE)])
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, height - 3, x_label))
-    return _svg(WIDTH, height, title, parts)
+    parts.append(_text((LEFT + STRIP_WIDTH - RIGHT) / 2, height - 3, x_label))
+    return _svg(STRIP_WIDTH, height, title, parts)
 
 
 def _strip_row(name: str, points: Mapping[str, float], scale: Scale, y: float, colour: str) -> list[str]:

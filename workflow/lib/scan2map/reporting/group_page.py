@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from scan2map.reporting.numbers import (
 )
 from scan2map.reporting.outliers import QualityMetric, quality_metrics
 from scan2map.reporting.page import render_page, write_page
-from scan2map.reporting.states import ModalityState, read_notes, session_states, sessions_of
+from scan2map.reporting.states import ModalityState, read_notes, read_rows, session_states, sessions_of
 
 TISSUES = ("GM", "WM", "CSF")
 
@@ -59,8 +59,8 @@ def write_group_page(files: Mapping, out, *, study: Mapping, settings: Mapping, 
         settings: block ``report``.
         notes: failure notes of all sessions.
     """
-    inventory, rois = read_table(files["inventory"]), read_table(files["rois"])
-    rows = session_rows(inventory, read_notes(notes))
+    rois = read_table(files["rois"])
+    rows = session_rows(read_rows(files["inventory"]), read_notes(notes))
     tissue = rois[rois["roi"].isin(TISSUES)]
     comparisons = {name: gather_tables(files[name]) for name in ("truth", "scanner")}
     page = render_page(

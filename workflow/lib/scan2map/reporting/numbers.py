@@ -104,7 +104,7 @@ def tissue_grid(table: pd.DataFrame) -> Grid:
         cells = [with_unit(metric, units[metric])]
         for roi in regions:
             median, mean, sd = (values.get((roi, metric, name), np.nan) for name in ("median", "mean", "sd"))
-            cells += [number(median), f"{number(mean)} ± {number(sd, 2)}" if np.isfinite(mean) else "–"]
+            cells += [number(median), number(mean) + (f" ± {number(sd, 2)}" if np.isfinite(sd) else "")]
         rows.append(tuple(cells))
     return Grid(tuple(header), tuple(rows))
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import pandas as pd
 
 NAMES = {
     "anat": "Anatomy",
@@ -57,21 +56,31 @@ def _failed(note: Mapping) -> ModalityState:
     return ModalityState(note["modality"], "failed", f"{note['reason']} (step {rule})", remedy)
 
 
+def read_rows(path, subject: str | None = None, session: str | None = None) -> list[dict[str, str]]:
+    """Rows of a tab-separated table as texts, ``n/a`` as empty; only those of one session where one is given."""
+    with open(path, newline="", encoding="utf-8") as handle:
+        rows = [
+            {key: "" if value == "n/a" else value for key, value in row.items()}
+            for row in csv.DictReader(handle, delimiter="\t")
+        ]
+    return [row for row in rows if subject is None or (row["subject"], row["session"]) == (subject, session)]
+
+
 def session_states(
-    inventory: pd.DataFrame, notes: Iterable[Mapping], subject: str, session: str
+    inventory: Iterable[Mapping[str, str]], notes: Iterable[Mapping], subject: str, session: str
 ) -> dict[str, ModalityState]:
     """State of every modality of one session, in the inventory's order; a failed step overrules ``runs``.
 
     Args:
-        inventory: columns subject, session, modality, status, reason, remedy.
+        inventory: rows with subject, session, modality, status, reason, remedy.
         notes: failure notes of any sessions.
         subject: label.
         session: label.
     """
-    rows = inventory[(inventory["subject"] == subject) & (inventory["session"] == session)]
     states = {
-        row.modality: ModalityState(row.modality, row.status, row.reason, row.remedy)
-        for row in rows.fillna("").itertuples()
+        row["modality"]: ModalityState(row["modality"], row["status"], row["reason"], row["remedy"])
+        for row in inventory
+        if (row["subject"], row["session"]) == (subject, session)
     }
     for note in notes:
         if (note["subject"], note["session"]) == (subject, session) and note["modality"] in states:
@@ -79,6 +88,6 @@ def session_states(
     return states
 
 
-def sessions_of(inventory: pd.DataFrame) -> list[tuple[str, str]]:
+def sessions_of(inventory: Iterable[Mapping[str, str]]) -> list[tuple[str, str]]:
     """The (subject, session) pairs of an inventory, sorted."""
-    return sorted({(row.subject, row.session) for row in inventory.itertuples()})
+    return sorted({(row["subject"], row["session"]) for row in inventory})

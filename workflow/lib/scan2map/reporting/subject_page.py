@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import pandas as pd
-
 from scan2map.evaluation.long_table import read_table
 from scan2map.provenance import commit, software_versions
 from scan2map.reporting.lineage import lineage_of, read_sidecar
@@ -29,23 +27,34 @@ TISSUES = ("GM", "WM", "CSF")
 
 
 def write_subject_page(
-    files: Mapping[str, str], out, *, subject: str, session: str, study: Mapping, settings: Mapping, notes=()
+    files: Mapping[str, str],
+    out,
+    *,
+    subject: str,
+    session: str,
+    inventory: Sequence[Mapping[str, str]],
+    series: Sequence[Mapping[str, str]],
+    study: Mapping,
+    settings: Mapping,
+    notes: Iterable = (),
 ) -> None:
     """Write the page of one session; what is missing is shown with its reason.
 
     Args:
-        files: ``inventory``, ``series``, ``rois``, ``quality`` and, where they exist, ``truth``, ``scanner`` and the
+        files: ``rois``, ``quality`` and, where they exist, ``truth``, ``scanner`` and the
             derivatives that ``workflow/report/subject.yaml`` names.
         out: the HTML file.
         subject: label.
         session: label.
+        inventory: rows of ``inventory.tsv``, at least those of the session.
+        series: rows of ``series.tsv`` of the session.
         study: ``title`` and ``kind`` (``phantom`` marks the page as simulated).
         settings: block ``report``.
         notes: failure notes of the session.
     """
     spec = load_spec(REPORT_FOLDER / "subject.yaml")
     derivatives = {name: files[name] for name in spec.files if name in files}
-    states = session_states(read_table(files["inventory"]), read_notes(notes), subject, session)
+    states = session_states(inventory, read_notes(notes), subject, session)
     lineage = lineage_of([*derivatives.values(), files["rois"], files["quality"]])
     page = render_page(
         "subject.html.j2",
@@ -53,7 +62,7 @@ def write_subject_page(
         session=session,
         study=study,
         states=tuple(states.values()),
-        series=series_rows(read_table(files["series"]), subject, session),
+        series=sorted(series, key=_series_number),
         sections=[draw_section(section, spec, derivatives, states, settings) for section in spec.sections],
         **_numbers(files, spec),
         quality=quality_rows(files["quality"]),
@@ -68,7 +77,7 @@ def write_subject_page(
 def _numbers(files: Mapping[str, str], spec: PageSpec) -> dict:
     table = read_table(files["rois"])
     tissue = table["roi"].isin(TISSUES)
-    compared = {name: read_table(files[name]) for name in COMPARISONS if name in files}
+    compared = {name: read_table(files[name]) for name in COMPARISONS if files.get(name)}
     quality = read_table(files["quality"])
     compared["opposed"] = quality[quality["metric"].str.startswith("opposed_b0")]
     return {
@@ -80,11 +89,8 @@ def _numbers(files: Mapping[str, str], spec: PageSpec) -> dict:
     }
 
 
-def series_rows(table: pd.DataFrame, subject: str, session: str) -> list[dict[str, str]]:
-    """The scanner's series of one session in order of their numbers, used ones and others."""
-    rows = table[(table["subject"] == subject) & (table["session"] == session)].fillna("")
-    order = pd.to_numeric(rows["number"], errors="coerce").fillna(0)
-    return rows.assign(order=order).sort_values("order", kind="stable").to_dict("records")
+def _series_number(row: Mapping[str, str]) -> int:
+    return int(row["number"]) if row["number"].isdigit() else 0
 
 
 def quality_rows(path) -> list[dict[str, str]]:

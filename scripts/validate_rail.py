@@ -1,0 +1,20 @@
+"""Hold the figures of this study against the targets of the rail."""
+
+from scan2map.logs import rule_log
+
+
+def main(smk):
+    with rule_log(smk):
+        from scan2map.evaluation.rail import validate_rail
+
+        validate_rail(
+            [*smk.input.quality, *smk.input.truth, *smk.input.scanner],
+            smk.output.table,
+            targets=smk.input.targets,
+            kind=smk.params.kind,
+            settings=smk.params.settings,
+        )
+
+
+if "snakemake" in globals():
+    main(snakemake)  # noqa: F821

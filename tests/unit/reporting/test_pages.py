@@ -1,0 +1,160 @@
+"""Whole pages: complete, self-contained, honest about what is missing, the same bytes every time."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from report_study import REPORT_SETTINGS, SERIES, inventory_row, make_session
+
+from scan2map.evaluation.roi_table import gather_rois
+from scan2map.reporting.group_page import write_group_page
+from scan2map.reporting.subject_page import write_subject_page
+
+VOID = {"meta", "img", "br", "input", "link"}
+
+
+class Outline(HTMLParser):
+    """Checks nesting; collects ids, links, pictures."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.links, self.images, self.sources = [], [], [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        self.links += [attributes["href"]] if "href" in attributes else []
+        self.sources += [attributes["src"]] if "src" in attributes else []
+        self.images += [attributes] if tag == "img" else []
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def outline(text):
+    parser = Outline()
+    parser.feed(text)
+    assert not parser.open
+    return parser
+
+
+def write_page(tree, out, *, inventory=None, study=None, notes=()):
+    write_subject_page(
+        tree.files,
+        out,
+        subject=tree.subject,
+        session=tree.session,
+        inventory=inventory or tree.inventory,
+        series=SERIES,
+        study=study or {"title": "A <study>", "kind": "phantom"},
+        settings=REPORT_SETTINGS,
+        notes=notes,
+    )
+    return out.read_text()
+
+
+@pytest.fixture(scope="module")
+def page(session_tree, tmp_path_factory):
+    return write_page(session_tree, tmp_path_factory.mktemp("report") / "sub-01_ses-1.html")
+
+
+def test_page_is_well_formed_with_unique_ids_and_working_anchors(page):
+    found = outline(page)
+    assert len(set(found.ids)) == len(found.ids)
+    assert {link[1:] for link in found.links if link.startswith("#")} <= set(found.ids)
+
+
+def test_page_needs_nothing_outside_itself(page):
+    found = outline(page)
+    assert all(source.startswith("data:image/") for source in found.sources)
+    assert all(link.startswith(("#", "https://doi.org/", "index.html")) for link in found.links)
+    assert not re.search(r"url\(|@import|<link|fetch\(|XMLHttpRequest", page)
+
+
+def test_every_picture_has_words(page):
+    images = outline(page).images
+    assert len(images) >= 12
+    assert all(len(image["alt"]) > 10 for image in images)
+
+
+def test_page_shows_maps_numbers_truth_series_and_steps(page):
+    for text in (
+        "Fractional anisotropy", "Off-resonance field", "Cerebral blood flow", "simulated data", "Against the truth",
+        "t1w_mprage", "not an image", "fit_tensor", "60.0", "✓ usual",
+    ):  # fmt: skip
+        assert text in page, text
+
+
+def test_words_of_the_study_are_escaped(page):
+    assert "A &lt;study&gt;" in page
+    assert "<study>" not in page
+
+
+def test_page_of_a_real_session_does_not_say_simulated(session_tree, tmp_path):
+    tree = make_session(tmp_path / "real", modalities=("anat",))
+    tree.files.pop("truth")
+    text = write_page(tree, tmp_path / "page.html", study={"title": "Study", "kind": "dicom"})
+    assert "simulated" not in text.lower()
+
+
+def test_the_same_input_gives_the_same_bytes(session_tree, page, tmp_path):
+    assert write_page(session_tree, tmp_path / "again.html") == page
+
+
+def test_missing_modalities_are_told_with_reason_and_remedy(tmp_path):
+    tree = make_session(tmp_path / "part", modalities=("anat", "dwi"))
+    text = write_page(tree, tmp_path / "page.html")
+    assert "Perfusion is incomplete: the series is absent. What to do: scan it." in text
+    assert "Cerebral blood flow" not in text
+    assert "Fractional anisotropy" in text
+    outline(text)
+
+
+def test_a_session_with_nothing_still_gets_its_page(tmp_path):
+    tree = make_session(tmp_path / "none", modalities=())
+    text = write_page(tree, tmp_path / "page.html")
+    assert text.count("is incomplete") >= 3
+    assert "There are no regional values" in text
+    outline(text)
+
+
+def test_diffusion_without_anatomy_says_what_it_needs(tmp_path):
+    tree = make_session(tmp_path / "dwi", modalities=("dwi",))
+    text = write_page(tree, tmp_path / "page.html")
+    registration = text[text.index('id="dwi-to-t1w"') :]
+    assert "Anatomy is incomplete" in registration[:800]
+    assert "Mean diffusivity" in text
+
+
+def test_a_broken_picture_costs_only_itself(tmp_path):
+    tree = make_session(tmp_path / "broken", modalities=("anat", "asl"))
+    with open(tree.files["cbf"], "wb") as handle:
+        handle.write(b"not an image")
+    text = write_page(tree, tmp_path / "page.html")
+    assert "This figure could not be drawn: The image cannot be read" in text
+    assert "Calibration image M0" in text
+
+
+def test_group_page_lists_everybody_and_links_by_relative_paths(tmp_path):
+    trees = [make_session(tmp_path / "s", "01"), make_session(tmp_path / "s", "02", modalities=("anat",))]
+    gather_rois([tree.files["rois"] for tree in trees], tmp_path / "rois.tsv")
+    inventory = tmp_path / "inventory.tsv"
+    rows = [row for tree in trees for row in tree.inventory]
+    rows.append(inventory_row("dwi", "failed", "MD <b>is</b> constant", subject="03"))
+    columns = list(rows[0])
+    inventory.write_text("\n".join("\t".join(line) for line in [columns, *([row[c] for c in columns] for row in rows)]))
+    files = {"inventory": inventory, "rois": tmp_path / "rois.tsv", "scanner": [], "targets": []}
+    files |= {kind: [tree.files[kind] for tree in trees] for kind in ("quality", "truth")}
+    out = tmp_path / "index.html"
+    write_group_page(files, out, study={"title": "S", "kind": "phantom"}, settings=REPORT_SETTINGS)
+    text = out.read_text()
+    links = [link for link in outline(text).links if not link.startswith("#")]
+    assert links == ["sub-01_ses-1.html", "sub-02_ses-1.html", "sub-03_ses-1.html"]
+    assert "the series is absent" in text
+    assert "MD &lt;b&gt;is&lt;/b&gt; constant" in text
+    assert text.count('class="chart"') == 5
