@@ -188,8 +188,18 @@ def apply_transform(image: Image, reference: Image, transform: Transform, interp
         return _apply_mean(image, reference, transform)
     grid = voxel_centres(reference.data.shape[:3], reference.affine)
     return Image(
-        _sample(image, transform.points(grid), interpolation).reshape(reference.data.shape[:3]), reference.affine
+        sample_image(image, transform.points(grid), interpolation).reshape(reference.data.shape[:3]), reference.affine
     )
+
+
+def resample_isotropic(image: Image, voxel_mm: float) -> Image:
+    """The image on an isotropic grid along its own axes, averaged over each new voxel."""
+    scale = voxel_mm / image.voxel_size_mm
+    shape = np.ceil(np.array(image.data.shape[:3]) / scale - 1e-3).astype(int)
+    affine = image.affine.copy()
+    affine[:3, :3] = image.affine[:3, :3] * scale
+    affine[:3, 3] += image.affine[:3, :3] @ ((scale - 1) / 2)
+    return apply_transform(image, Image(np.empty(shape, dtype=bool), affine), Transform(), "mean")
 
 
 def save_transform(path, transform: Transform) -> None:
@@ -304,7 +314,8 @@ def voxel_centres(shape, affine: np.ndarray, offset=(0.0, 0.0, 0.0)) -> np.ndarr
     return voxels @ affine[:3, :3].T + affine[:3, 3]
 
 
-def _sample(image: Image, world: np.ndarray, interpolation: str) -> np.ndarray:
+def sample_image(image: Image, world: np.ndarray, interpolation: str) -> np.ndarray:
+    """Values of an image at world points (n, 3), mm; 0 outside the field of view."""
     from scipy.ndimage import map_coordinates
 
     to_voxel = np.linalg.inv(image.affine)
@@ -329,7 +340,7 @@ def _apply_mean(image: Image, reference: Image, transform: Transform) -> Image:
     offsets = [(np.arange(count) + 0.5) / count - 0.5 for count in counts]
     total = np.zeros(int(np.prod(shape)), dtype=np.float32)
     for offset in np.stack(np.meshgrid(*offsets, indexing="ij"), axis=-1).reshape(-1, 3):
-        total += _sample(image, transform.points(voxel_centres(shape, reference.affine, offset)), "linear")
+        total += sample_image(image, transform.points(voxel_centres(shape, reference.affine, offset)), "linear")
     return Image((total / counts.prod()).reshape(shape), reference.affine)
 
 

@@ -14,6 +14,7 @@ from scan2map.preprocess.registration import (
     load_transform,
     register_affine,
     register_nonlinear,
+    resample_isotropic,
     save_transform,
     voxel_centres,
 )
@@ -33,16 +34,6 @@ def load_template(resolution_mm: float) -> Image:
 
     image = load_mni152_template(resolution=resolution_mm)
     return Image(np.asarray(image.dataobj, dtype=np.float32), image.affine)
-
-
-def resample_isotropic(image: Image, voxel_mm: float) -> Image:
-    """The image on an isotropic grid along its own axes, averaged over each new voxel."""
-    scale = voxel_mm / image.voxel_size_mm
-    shape = np.ceil(np.array(image.data.shape[:3]) / scale - 1e-3).astype(int)
-    affine = image.affine.copy()
-    affine[:3, :3] = image.affine[:3, :3] * scale
-    affine[:3, 3] += image.affine[:3, :3] @ ((scale - 1) / 2)
-    return apply_transform(image, Image(np.empty(shape, dtype=bool), affine), Transform(), "mean")
 
 
 def register_template(brain: Image, settings: dict, seed: int) -> tuple[Transform, float]:
