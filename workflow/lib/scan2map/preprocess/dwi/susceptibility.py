@@ -56,6 +56,8 @@ class FieldEstimate:
     field_hz: np.ndarray  # (x, y, z)
     motion: np.ndarray  # (n, 6): mm, rad (see scan2map.preprocess.dwi.rigid), first row zero
     corrected: np.ndarray  # (n, x, y, z), in the intensities of the input
+    uncorrected_means: np.ndarray  # (groups, x, y, z): repeats aligned and averaged
+    corrected_means: np.ndarray  # (groups, x, y, z)
     groups: np.ndarray  # (n,): number of the acquisition (direction and readout time) of each image
     scales: np.ndarray  # (groups,): intensity factor of each acquisition against the first
     residual_rms: tuple[float, ...]  # at the end of each level, as a fraction of the mean head intensity
@@ -229,8 +231,10 @@ def estimate_field(
     scales = state.scales / intensities
     return FieldEstimate(
         field_hz=field_hz.cpu().numpy(),
-        motion=np.stack([rigid_parameters(matrix, model.centre_mm) for matrix in rigid]),
+        motion=np.stack([rigid_parameters(matrix, model.centre_mm) for matrix in rigid]) + 0.0,
         corrected=corrected.cpu().numpy(),
+        uncorrected_means=means.cpu().numpy(),
+        corrected_means=group_means(corrected, groups).cpu().numpy(),
         groups=groups,
         scales=(scales / scales[0]).cpu().numpy(),
         residual_rms=tuple(residuals),
