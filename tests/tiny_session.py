@@ -11,7 +11,10 @@ from scan2map.phantom.series import AslTiming, Series
 
 PATIENT = Patient("HOSP-778899", "Musterfrau^Erika", "19640812", "F", 56)
 SHAPE, SHAPE_3D = (12, 12, 6), (14, 16, 10)
-AFFINE = np.array([[3.0, 0, 0, -18], [0, 3, 0, -18], [0, 0, 4, -12], [0, 0, 0, 1]])
+TILT_DEG = 12.0
+COS, SIN = np.cos(np.radians(TILT_DEG)), np.sin(np.radians(TILT_DEG))
+TILT = np.array([[1, 0, 0, 0], [0, COS, -SIN, 0], [0, SIN, COS, 0], [0, 0, 0, 1]])  # oblique slices
+AFFINE = TILT @ np.array([[3.0, 0, 0, -18], [0, 3, 0, -18], [0, 0, 4, -12], [0, 0, 0, 1]])
 AFFINE_3D = np.array([[2.0, 0, 0, -14], [0, 2, 0, -16], [0, 0, 2, -10], [0, 0, 0, 1]])
 B_VALUES = np.array([0, 1000, 1000, 1000, 1000, 1000, 1000, 0])
 EPI = {"affine": AFFINE, "is_3d": False, "total_readout_time_s": 0.03, "sequence_name": "ep2d"}

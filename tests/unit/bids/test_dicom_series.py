@@ -124,3 +124,13 @@ def test_enhanced_multi_frame_files_are_read_frame_by_frame(xa30_dir):
     assert (series.slices, series.volumes) == (12, 7)
     assert contexts == ["M_ZERO_SCAN", *["LABEL", "CONTROL"] * 3]
     assert np.ptp(np.diff(sorted(series.images_per_position))) < 0.011  # mm
+
+
+def test_garbled_values_are_a_problem_of_their_series_alone(folder):
+    for path in (folder / "010-dwi_dir-AP").glob("*.dcm"):
+        header = dcmread(path)
+        header.ImagePositionPatient = [0.0, 0.0]
+        header.save_as(path)
+    found = {series.number: find_problem(series) for series in read(folder)}
+    assert "cannot be understood" in found[10]
+    assert (found[2], found[30]) == (None, None)

@@ -18,7 +18,7 @@ from scan2map.bids.publish import Conversion, anonymise_session, discard, publis
 from scan2map.bids.record import failure_record, session_record
 from scan2map.bids.staging import SeriesPlan, plan_session, stage
 from scan2map.bids.study_map import StudyMap, read_study_map
-from scan2map.errors import DataError
+from scan2map.errors import DataError, ToolError
 from scan2map.provenance import write_json
 from scan2map.tools import bidscoin, dcm2niix
 
@@ -68,9 +68,16 @@ def _run_bidscoin(job: Conversion, study_map: StudyMap, plans: list[SeriesPlan],
     used = [plan for plan in plans if plan.is_used]
     bids = scratch / "bids"
     stage(used, scratch / "raw", job.subject, job.session)
-    for message in bidscoin.convert(
-        scratch / "raw", bids, subject=job.subject, study_map=study_map.path, settings=scratch / "settings"
-    ):
+    try:
+        messages = bidscoin.convert(
+            scratch / "raw", bids, subject=job.subject, study_map=study_map.path, settings=scratch / "settings"
+        )
+    except ToolError as error:
+        LOGGER.warning("%s", error)
+        raise DataError(
+            "BIDScoin stopped on this session", remedy="its words are in the log of convert_session"
+        ) from error
+    for message in messages:
         LOGGER.warning("BIDScoin: %s", message)
     folder = bids / job.relative
     folder.mkdir(parents=True, exist_ok=True)
@@ -164,10 +171,10 @@ def convert_session(job: Conversion, study_map, record) -> dict[str, Any]:
 
     Raises:
         SettingError: the study map is missing or invalid.
-        ToolError: BIDScoin or dcm2niix is missing or crashed. Bad data raise nothing.
+        ToolError: BIDScoin or dcm2niix is missing. Bad data raise nothing.
     """
     study = read_study_map(study_map)
-    versions = {"bidscoin": bidscoin.version(), "dcm2niix": dcm2niix.version()}
+    versions = {"bidscoin": bidscoin.version(), "dcm2niix": dcm2niix.version()}  # also: both are installed
     with scratch_folder(Path(record).parent / ".scratch", f"{job.subject}-{job.session}-") as scratch:
         found = _convert_or_explain(job, study, scratch)
         content = {"subject": job.subject, "session": job.session, "software": versions, **found}

@@ -20,7 +20,18 @@ TAGS = [
     "MRArterialSpinLabelingSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     (0x0019, 0x100A),
 ]  # fmt: skip
+# What pydicom raises for files that are not DICOM, end in mid-header, or hold values of the wrong kind.
+GARBLED = (ValueError, TypeError, IndexError, KeyError, AttributeError, NotImplementedError)
+UNREADABLE = (InvalidDicomError, OSError, EOFError, *GARBLED)
 ELEMENT_HEADER_BYTES = 12  # tag, value representation, reserved, length: DICOM PS3.5 section 7.1.2
+
+
+def whole_number(header: Dataset, keyword: str) -> int:
+    """A header's whole number; 0 if it is absent or garbled."""
+    try:
+        return int(header.get(keyword) or 0)
+    except (ValueError, TypeError):
+        return 0
 
 
 @dataclass(frozen=True)
@@ -68,11 +79,11 @@ def read_dicom(path: Path) -> DicomFile | None:
         with path.open("rb") as handle:
             header = pydicom.dcmread(handle, stop_before_pixels=True, specific_tags=TAGS)
             offset = handle.tell()
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError):
+        if "SeriesInstanceUID" not in header:
+            return None
+        return DicomFile(path, header, _missing_bytes(header, offset, os.path.getsize(path)))
+    except UNREADABLE:
         return None
-    if "SeriesInstanceUID" not in header:
-        return None
-    return DicomFile(path, header, _missing_bytes(header, offset, os.path.getsize(path)))
 
 
 def read_full_header(path: Path) -> Dataset:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from pydicom.dataset import Dataset
 
-from scan2map.bids.dicom_files import DicomFile
+from scan2map.bids.dicom_files import GARBLED, DicomFile, whole_number
 
 POSITION_DECIMALS = 2  # slice positions that agree to 0.01 mm are one slice
 GAP_FACTOR = 1.5  # a step of more than 1.5 slice distances means that a slice is missing
@@ -71,7 +71,7 @@ def frames_of(file: DicomFile) -> list[Frame]:
 
 
 def _number(file: DicomFile) -> int:
-    return int(file.header.get("InstanceNumber") or 0)
+    return whole_number(file.header, "InstanceNumber")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class DicomSeries:
     @property
     def number(self) -> int:
         """Series number; 0 if the header has none."""
-        return int(self.header.get("SeriesNumber") or 0)
+        return whole_number(self.header, "SeriesNumber")
 
     @property
     def description(self) -> str:
@@ -213,22 +213,37 @@ def _numbering(series: DicomSeries) -> str | None:
 def _announced(series: DicomSeries) -> str | None:
     if series.is_derived:  # derived maps keep the counts of the series they were computed from
         return None
-    announced = series.header.get("NumberOfTemporalPositions")
-    if announced and series.volumes and series.volumes < int(announced):
-        return f"the header announces {int(announced)} volumes, {series.volumes} were found"
-    announced = series.header.get("ImagesInAcquisition")
+    announced = whole_number(series.header, "NumberOfTemporalPositions")
+    if series.volumes and series.volumes < announced:
+        return f"the header announces {announced} volumes, {series.volumes} were found"
+    announced = whole_number(series.header, "ImagesInAcquisition")
     acquisitions = {file.header.get("AcquisitionNumber") for file in series.files}
-    if announced and len(acquisitions) == 1 and len(series.frames) < int(announced):
-        return f"the header announces {int(announced)} images, {len(series.frames)} were found"
+    if len(acquisitions) == 1 and len(series.frames) < announced:
+        return f"the header announces {announced} images, {len(series.frames)} were found"
     return None
 
 
-def find_problem(series: DicomSeries) -> str | None:
-    """What makes a series unusable, in one plain phrase; ``None`` if its files are complete and consistent."""
+def _first_problem(series: DicomSeries) -> str | None:
     checks = [_truncated, _numbering, _announced]
     if series.is_image and not series.is_mosaic and series.has_one_orientation:
         checks[1:1] = [_uneven, _gaps]
     return next((problem for check in checks if (problem := check(series))), None)
+
+
+def find_problem(series: DicomSeries) -> str | None:
+    """What makes a series unusable, in one plain phrase; ``None`` if its files are complete and consistent."""
+    try:
+        return _first_problem(series)
+    except GARBLED as error:
+        return f"its DICOM headers cannot be understood ({type(error).__name__})"
+
+
+def counts(series: DicomSeries) -> tuple[int | None, int | None]:
+    """Slices and volumes of a series; ``None`` where its headers do not tell."""
+    try:
+        return (series.slices, series.volumes) if series.is_image else (None, None)
+    except GARBLED:
+        return None, None
 
 
 def relative_names(series: DicomSeries, folder) -> list[str]:

@@ -29,7 +29,9 @@ class Intake:
         self._folders: dict[Pair, Path] = {}
         if settings["kind"] == "dicom":
             table = settings["participants"]
-            self._folders = {(row["subject"], row["session"]): dicom_folder(row, table) for row in rows}
+            wanted = set(self.converted())
+            named = ((row["subject"], row["session"]) for row in rows)
+            self._folders = {p: dicom_folder(row, table) for p, row in zip(named, rows, strict=True) if p in wanted}
         if settings["kind"] == "bids" and not settings["bids_dir"]:
             raise SettingError("input.bids_dir is empty", allowed="the folder of a BIDS data set", remedy="set it")
 

@@ -8,6 +8,7 @@ from typing import Any
 from scan2map.bids.anonymise import Identifiers
 from scan2map.bids.dataset import EXPERT
 from scan2map.bids.dicom_files import DicomFile
+from scan2map.bids.dicom_series import counts
 from scan2map.bids.publish import Conversion
 from scan2map.bids.staging import SeriesPlan
 
@@ -21,6 +22,7 @@ def _final_path(job: Conversion, plan: SeriesPlan, image: Path) -> str:
 
 
 def _series_record(job: Conversion, plan: SeriesPlan, identifiers: Identifiers) -> dict[str, Any]:
+    slices, volumes = counts(plan.series)
     names_patient = identifiers.are_in(plan.series.description)
     return {
         "number": plan.series.number,
@@ -32,8 +34,8 @@ def _series_record(job: Conversion, plan: SeriesPlan, identifiers: Identifiers) 
         "broken": plan.is_broken,
         "dicom_files": len(plan.series.files),
         "double_files_ignored": plan.series.doubles,
-        "slices": plan.series.slices if plan.series.is_image else None,
-        "volumes": plan.series.volumes if plan.series.is_image else None,
+        "slices": slices,
+        "volumes": volumes,
         "files": [_final_path(job, plan, image) for image in plan.images],
     }
 

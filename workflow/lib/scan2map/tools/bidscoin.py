@@ -15,7 +15,12 @@ PACKAGE = "bidscoin"
 
 
 def version() -> str:
-    """Version of the installed BIDScoin."""
+    """Version of the installed BIDScoin.
+
+    Raises:
+        ToolError: it is not installed.
+    """
+    find_program("bidscoiner", PACKAGE)
     return package_version(PACKAGE)
 
 
@@ -50,7 +55,6 @@ def convert(raw: Path, bids: Path, *, subject: str, study_map: Path, settings: P
         ToolError: BIDScoin is missing, crashed, or did not finish.
     """
     program = find_program("bidscoiner", PACKAGE)
-    find_program("dcm2niix", "dcm2niix")
     _prepare(bids, settings)
     command = [program, str(raw), str(bids), "-p", f"sub-{subject}", "-b", str(Path(study_map).resolve())]
     run_program(command, environment={"BIDSCOIN_CONFIGDIR": str(settings)})
