@@ -12,19 +12,19 @@ rule estimate_field:
         corrected=derivative("fmap", "epi", desc="corrected"),
         motion=derivative("fmap", "motion", ".tsv", desc="pepolar"),
         metrics=derivative("fmap", "metrics", ".tsv", desc="pepolar"),
-    params:
-        settings={block: config[block] for block in ("fieldmap", "fsl")},
-        device=config["study"]["device"],
-        step_version=step_version("estimate_field"),
     log:
         "<logs>/estimate_field/sub-{subject}_ses-{session}.log",
     benchmark:
         "<benchmarks>/estimate_field/sub-{subject}_ses-{session}.tsv"
+    conda:
+        "../../envs/imaging.yaml"
     threads: 2
     resources:
         mem_mb=2500,
         runtime=20,
-    conda:
-        "../../envs/imaging.yaml"
+    params:
+        settings={block: config[block] for block in ("fieldmap", "fsl")},
+        device=config["study"]["device"],
+        step_version=step_version("estimate_field"),
     script:
         "../../scripts/estimate_field.py"
