@@ -18,7 +18,6 @@ def workflow(root: Path, tmp_path_factory):
             snakefile=root / "Snakefile",
             workdir=root,
         )
-        parsed._workflow.include(parsed.snakefile, overwrite_default_target=True)
         yield parsed._workflow
 
 
