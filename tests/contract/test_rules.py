@@ -52,7 +52,7 @@ def nameless(items) -> list:
     named = set()
     for start, end in items._names.values():
         named |= set(range(start, end if end is not None else start + 1))
-    return [item for index, item in enumerate(items) if index not in named and not getattr(item, "callable", None)]
+    return [item for index, item in enumerate(items) if index not in named and "unpack" not in item.flags]
 
 
 def test_inputs_and_outputs_are_named(rules):
