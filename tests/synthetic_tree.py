@@ -127,6 +127,9 @@ def _write_series(derivative) -> None:
     rows = {"file": "dwi", "volume": range(13), "phase_encoding": "j-", "total_readout_time_s": READOUT_S}
     table = pd.DataFrame(rows | {"b_value": b_values})
     table.to_csv(derivative("dwi", "acquisition", ".tsv", desc="merged"), sep="\t", index=False)
+    b0 = table.iloc[[0, 0]].assign(phase_encoding=["j-", "j"])
+    Path(derivative("fmap", "acquisition", ".tsv", desc="merged")).parent.mkdir(parents=True, exist_ok=True)
+    b0.to_csv(derivative("fmap", "acquisition", ".tsv", desc="merged"), sep="\t", index=False)
     motion = pd.DataFrame({name: np.linspace(0, 0.01 * step, 13) for step, name in enumerate(MOTION_COLUMNS)})
     motion.to_csv(derivative("dwi", "timeseries", ".tsv", desc="motion"), sep="\t", index=False)
     quality = pd.DataFrame({"mean_displacement_mm": [0.2], "outlier_slices_percent": [1.5]})

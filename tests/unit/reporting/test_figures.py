@@ -7,6 +7,7 @@ from synthetic_tree import AFFINE
 
 from scan2map.errors import DataError
 from scan2map.images import save_image
+from scan2map.reporting.figures.distortion import anatomical_direction, opposed_b0
 from scan2map.reporting.figures.maps import direction_colours, display_range
 from scan2map.reporting.figures.scenes import Style, window
 from scan2map.reporting.page import REPORT_FOLDER
@@ -41,15 +42,24 @@ def test_display_ranges():
     assert display_range(values, mask, [0, 3]) == (0.0, 3.0)
     low, high = display_range(values, mask, "symmetric")
     assert low == -high == pytest.approx(-2, abs=0.01)
-    assert window(np.array([0.0, 10.0, 99.0]), mask)[1] == pytest.approx(10, abs=0.1)
+    assert window(np.array([0.0, 10.0, 99.0]), mask)[1] == pytest.approx(11, abs=0.1)
 
 
-def test_one_b0_image_is_no_pair(session_tree, tmp_path):
+@pytest.mark.parametrize(
+    ("affine", "encoding", "name"),
+    [(AFFINE, "j-", "AP"), (AFFINE, "j", "PA"), (AFFINE, "i", "RL"), (np.eye(4), "i", "LR"), (np.eye(4), "k-", "SI")],
+)
+def test_phase_encoding_is_named_by_the_head(affine, encoding, name):
+    assert anatomical_direction(encoding, affine) == name
+
+
+def test_b0_images_that_do_not_fit_their_table_are_refused(session_tree, tmp_path):
     single = tmp_path / "single.nii.gz"
     save_image(single, np.ones((22, 26, 18)), AFFINE)
-    inputs = {"uncorrected": single, "corrected": single, "mask": session_tree.files["dwi_mask"]}
-    with pytest.raises(DataError, match="not a pair"):
-        figure_function("distortion.opposed_b0")(inputs, {"alt": "", "directions": ["a", "b"]}, Style(3, 400))
+    names = {"acquisition": "b0_acquisition", "mask": "dwi_mask"}
+    inputs = {key: session_tree.files[name] for key, name in names.items()}
+    with pytest.raises(DataError, match="do not fit"):
+        opposed_b0({**inputs, "uncorrected": single, "corrected": single}, {"alt": ""}, Style(3, 400))
 
 
 def test_a_motion_table_without_rotations_is_refused(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from scan2map.evaluation.long_table import COLUMNS
 from scan2map.reporting.numbers import (
     check_expectations,
-    comparison_grid,
+    comparison_grids,
     number,
     region_grid,
     shown_value,
@@ -57,25 +57,30 @@ def test_region_grid_shows_medians():
     assert grid.rows == (("lobes:frontal", "0.250"),)
 
 
-def test_comparisons_write_units_and_percent():
-    grid = comparison_grid(
+def test_comparisons_separate_map_errors_from_other_figures():
+    errors, others = comparison_grids(
         table(
+            ("WM", "FA", "mean_absolute_error", 0.02, "1"),
             ("WM", "FA", "bias", -0.01, "1"),
             ("WM", "FA", "median_relative_error", 0.052, "1"),
             ("WM", "direction", "median_axial_angle", 3.2, "deg"),
             ("brain", "displacement", "root_mean_square_error", 0.21, "voxel"),
         )
     )
-    cells = {row[:2]: dict(zip(grid.header, row, strict=True)) for row in grid.rows}
-    assert cells["FA", "WM"]["bias"] == "\N{MINUS SIGN}0.0100"
-    assert cells["FA", "WM"]["median relative error"] == "5.20 %"
-    assert cells["Fibre direction", "WM"]["median angle"] == "3.20°"
-    assert cells["Displacement", "brain"]["RMSE"] == "0.210 voxels"
+    cells = dict(zip(errors.header, errors.rows[0], strict=True))
+    assert cells["Map"] == "FA"
+    assert cells["bias"] == "\N{MINUS SIGN}0.0100"
+    assert cells["median relative error"] == "5.20 %"
+    assert cells["RMSE"] == "–"
+    assert others.rows == (
+        ("Fibre direction", "WM", "median angle", "3.20 °"),
+        ("Displacement", "brain", "RMSE", "0.210 voxels"),
+    )
 
 
 def test_comparisons_average_sessions():
-    rows = [("WM", "FA", "bias", value, "1") for value in (0.1, 0.3)]
-    assert comparison_grid(table(*rows)).rows[0][-1] == "0.200"
+    rows = [("WM", "direction", "median_axial_angle", value, "deg") for value in (1.0, 3.0)]
+    assert comparison_grids(table(*rows))[0].rows[0][-1] == "2.00 °"
 
 
 def test_checks_tell_inside_outside_and_absent():

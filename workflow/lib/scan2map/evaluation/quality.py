@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from scan2map.errors import DataError
 from scan2map.evaluation.agreement import pearson_r
 from scan2map.evaluation.grids import interior
 from scan2map.evaluation.inputs import STAGES
@@ -24,18 +23,15 @@ def relative_difference(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def opposed_rows(pair: Image, inside: np.ndarray, stage: str) -> Iterator[Row]:
-    """Correlation and relative difference of the first two volumes.
+    """Correlation and relative difference of the first two volumes; no rows where there is only one.
 
     Args:
         pair: (x, y, z, n), one mean b = 0 image per phase-encoding direction.
         inside: (x, y, z), where they are compared.
         stage: ``uncorrected`` or ``corrected``.
-
-    Raises:
-        DataError: fewer than two volumes, or an empty mask.
     """
     if pair.data.ndim != 4 or pair.data.shape[3] < 2:
-        raise DataError("A comparison needs two phase-encoding directions", found=f"shape {pair.data.shape}")
+        return
     first, second = pair.data[inside][:, 0], pair.data[inside][:, 1]
     metric, count = f"opposed_b0_{stage}", int(inside.sum())
     yield Row("brain_interior", metric, "pearson_r", pearson_r(first, second), "1", count)

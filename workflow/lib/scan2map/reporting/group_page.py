@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from scan2map.evaluation.long_table import gather_tables, read_table
 from scan2map.provenance import commit, sidecar_path, software_versions
 from scan2map.reporting.charts import strip_plot
 from scan2map.reporting.numbers import (
-    comparison_grid,
+    comparison_grids,
     metric_name,
     number,
     shown_unit,
@@ -73,7 +73,7 @@ def write_group_page(files: Mapping, out, *, study: Mapping, settings: Mapping, 
         quality=_quality(files["quality"], settings["outlier_threshold"]),
         distributions=distributions(tissue),
         tissue_rois=tissue_grid(over_subjects(tissue)) if not tissue.empty else None,
-        comparisons={name: comparison_grid(table) for name, table in comparisons.items() if not table.empty},
+        comparisons={name: comparison_grids(table) for name, table in comparisons.items() if not table.empty},
         targets=target_rows(files["targets"]) if files["targets"] else [],
         software=software_versions(),
         commit=commit(),

@@ -28,6 +28,9 @@ STATISTIC_NAMES = {
     "relative_difference": "relative difference",
     "median_difference": "median difference",
 }
+# Statistics of a map against its reference, in the order of the table's columns.
+ERRORS = ("mean_absolute_error", "root_mean_square_error", "bias", "median_relative_error", "ratio_of_means")
+ABSENT = (np.nan, "1")
 PERCENT = ("median_relative_error", "relative_difference")
 METRIC_NAMES = {
     "opposed_b0_uncorrected": "Opposed b = 0, before correction",
@@ -119,31 +122,49 @@ def region_grid(table: pd.DataFrame) -> Grid:
 
 def _cell(value: float, statistic: str, unit: str) -> str:
     if not np.isfinite(value):
-        return ""
+        return "–"
     if statistic in PERCENT:
         return f"{number(100 * value)} %"
-    unit_text = shown_unit(unit)
-    return f"{number(shown_value(value, unit))}{'' if unit_text == '°' or not unit_text else ' '}{unit_text}"
+    return number(shown_value(value, unit))
 
 
-def comparison_grid(table: pd.DataFrame) -> Grid:
-    """Comparison table (truth, scanner, opposed b = 0) as quantities by statistics, each value with its unit.
+def comparison_grids(table: pd.DataFrame) -> list[Grid]:
+    """Comparison tables (truth, scanner, opposed b = 0) for the page; several sessions are averaged.
 
-    Several sessions are averaged.
+    Returns:
+        Quantities by error statistics, then every other figure as one line, each where there are any.
     """
-    statistics = [name for name in STATISTIC_NAMES if name in set(table["statistic"])]
-    means = table.groupby(["metric", "roi", "statistic"], sort=False).agg(
-        value=("value", "mean"), unit=("unit", "first")
-    )
-    cells: dict[tuple[str, str], dict[str, str]] = {}
-    for (metric, roi, statistic), row in means.iterrows():
-        cells.setdefault((metric, roi), {})[statistic] = _cell(row["value"], statistic, row["unit"])
+    keys = ["metric", "roi", "statistic"]
+    means = table.groupby(keys, sort=False).agg(value=("value", "mean"), unit=("unit", "first")).reset_index()
+    of_errors = means["metric"].isin(means.loc[means["statistic"] == ERRORS[0], "metric"])
+    parts = ((means[of_errors], _error_grid), (means[~of_errors], _figure_grid))
+    return [make(rows) for rows, make in parts if not rows.empty]
+
+
+def _error_grid(means: pd.DataFrame) -> Grid:
+    values: dict[tuple[str, str], dict[str, tuple[float, str]]] = {}
+    for row in means.itertuples():
+        values.setdefault((row.metric, row.roi), {})[row.statistic] = (row.value, row.unit)
+    rows = []
+    for (metric, roi), found in values.items():
+        cells = (
+            _cell(value, name, unit) for name, (value, unit) in ((name, found.get(name, ABSENT)) for name in ERRORS)
+        )
+        rows.append((with_unit(metric_name(metric), found[ERRORS[0]][1]), roi, *cells))
+    return Grid(("Map", "Region", *(STATISTIC_NAMES[name] for name in ERRORS)), tuple(rows), labels=2)
+
+
+def _figure_grid(means: pd.DataFrame) -> Grid:
     rows = (
-        (metric_name(metric), roi.replace("_", " "), *(found.get(statistic, "") for statistic in statistics))
-        for (metric, roi), found in cells.items()
+        (
+            metric_name(row.metric),
+            row.roi.replace("_", " "),
+            STATISTIC_NAMES.get(row.statistic, row.statistic),
+            f"{_cell(row.value, row.statistic, row.unit)} {shown_unit(row.unit)}".strip(),
+        )
+        for row in means.itertuples()
     )
-    header = ("Quantity", "Region", *(STATISTIC_NAMES[statistic] for statistic in statistics))
-    return Grid(header, tuple(rows), labels=2)
+    return Grid(("Figure", "Region", "Measure", "Value"), tuple(rows), labels=3)
 
 
 @dataclass(frozen=True)
@@ -169,7 +190,7 @@ def check_expectations(table: pd.DataFrame, expectations: tuple[Mapping, ...]) -
         low, high = (f"{shown_value(float(entry[end]), unit):g}" for end in ("low", "high"))
         inside = float(entry["low"]) <= value <= float(entry["high"])
         verdict = "absent" if np.isnan(value) else "inside" if inside else "outside"
-        name = f"{entry['metric']} in {entry['roi']}, median"
-        expected = f"{low} to {high} {shown_unit(unit)}".strip()
+        name = with_unit(f"{entry['metric']} in {entry['roi']}, median", unit)
+        expected = f"{low} to {high}"
         checks.append(Check(name, number(shown_value(value, unit)), expected, verdict, entry["source"]))
     return tuple(checks)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from scan2map.errors import Scan2mapError
 from scan2map.reporting.figures.scenes import Style
+from scan2map.reporting.lineage import read_sidecar
 from scan2map.reporting.pictures import Picture
 from scan2map.reporting.spec import FigureSpec, PageSpec, SectionSpec, ViewerSpec, figure_function
 from scan2map.reporting.states import ModalityState, notice
@@ -29,6 +30,7 @@ class FigureView:
     pictures: tuple[Picture, ...] = ()
     charts: tuple[Markup, ...] = ()
     notice: str = ""
+    caveats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class ViewerView:
 
     id: str
     title: str
-    data: Markup
+    data: Markup | None = None
+    notice: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,11 @@ class SectionView:
     figures: tuple[FigureView, ...]
     viewer: ViewerView | None = None
     notice: str = ""
+
+
+def is_part_of_study(modality: str, states: Mapping[str, ModalityState]) -> bool:
+    """Whether the study wants a modality (or none is named)."""
+    return not modality or modality in states
 
 
 def draw_section(
@@ -72,7 +80,8 @@ def draw_section(
     if state is not None and state.status != "runs":
         return SectionView(section.id, section.title, section.introduction, (), notice=notice(state))
     style = Style(settings["slices"], settings["picture_width_px"])
-    figures = tuple(_draw_figure(figure, spec, files, states, style) for figure in section.figures)
+    wanted = (figure for figure in section.figures if is_part_of_study(figure.modality, states))
+    figures = tuple(_draw_figure(figure, spec, files, states, style) for figure in wanted)
     viewer = _draw_viewer(section.viewer, files, settings["viewer_voxel_mm"])
     return SectionView(section.id, section.title, section.introduction, figures, viewer)
 
@@ -98,7 +107,13 @@ def _draw_figure(figure: FigureSpec, spec: PageSpec, files: Mapping[str, str], s
         return FigureView(figure.id, figure.title, figure.caption, notice=_failure(figure.id, error))
     pictures = tuple(item for item in drawn if isinstance(item, Picture))
     charts = tuple(item for item in drawn if isinstance(item, Markup))
-    return FigureView(figure.id, figure.title, figure.caption, pictures, charts)
+    return FigureView(figure.id, figure.title, figure.caption, pictures, charts, caveats=caveats(inputs.values()))
+
+
+def caveats(paths: Iterable) -> tuple[str, ...]:
+    """What steps want the reader to know about their results: the sidecars' ``Reason``."""
+    reasons = (read_sidecar(path).get("Reason") for path in paths)
+    return tuple(dict.fromkeys(reason for reason in reasons if reason))
 
 
 def _failure(name: str, error: Exception) -> str:
@@ -117,6 +132,5 @@ def _draw_viewer(viewer: ViewerSpec | None, files: Mapping[str, str], voxel_mm: 
     try:
         data = json.dumps(build_viewer(inputs, layers, voxel_mm), separators=(",", ":"))
     except Exception as error:
-        _failure(viewer.id, error)
-        return None
+        return ViewerView(viewer.id, viewer.title, notice=_failure(viewer.id, error))
     return ViewerView(viewer.id, viewer.title, Markup(data.replace("<", "\\u003c")))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from scan2map.evaluation.long_table import read_table
 from scan2map.provenance import commit, software_versions
@@ -10,7 +10,7 @@ from scan2map.reporting.lineage import lineage_of, read_sidecar
 from scan2map.reporting.methods import load_methods, methods_text
 from scan2map.reporting.numbers import (
     check_expectations,
-    comparison_grid,
+    comparison_grids,
     number,
     region_grid,
     shown_unit,
@@ -18,7 +18,7 @@ from scan2map.reporting.numbers import (
     tissue_grid,
 )
 from scan2map.reporting.page import REPORT_FOLDER, render_page, write_page
-from scan2map.reporting.sections import draw_section
+from scan2map.reporting.sections import draw_section, is_part_of_study
 from scan2map.reporting.spec import PageSpec, load_spec
 from scan2map.reporting.states import read_notes, session_states
 
@@ -63,7 +63,11 @@ def write_subject_page(
         study=study,
         states=tuple(states.values()),
         series=sorted(series, key=_series_number),
-        sections=[draw_section(section, spec, derivatives, states, settings) for section in spec.sections],
+        sections=[
+            draw_section(section, spec, derivatives, states, settings)
+            for section in spec.sections
+            if is_part_of_study(section.modality, states)
+        ],
         **_numbers(files, spec),
         quality=quality_rows(files["quality"]),
         lineage=lineage,
@@ -84,7 +88,7 @@ def _numbers(files: Mapping[str, str], spec: PageSpec) -> dict:
         "tissue_rois": tissue_grid(table[tissue]) if tissue.any() else None,
         "atlas_rois": region_grid(table[~tissue]) if (~tissue).any() else None,
         "checks": check_expectations(table, spec.expectations),
-        "comparisons": {name: comparison_grid(found) for name, found in compared.items() if not found.empty},
+        "comparisons": {name: comparison_grids(found) for name, found in compared.items() if not found.empty},
         "roi_settings": read_sidecar(files["rois"]).get("Settings", {}),
     }
 

@@ -104,7 +104,7 @@ def build_viewer(inputs: Mapping[str, str], layers: list[Mapping], voxel_mm: flo
     frame = frame_of(mask, mask.data > 0.5)
     grid = coarse_grid(frame, voxel_mm)
     inside = shown(frame, grid, mask) > 0.5
-    made = [_layer(spec, inputs, frame, grid, inside) for spec in layers]
+    made = [_layer(spec, inputs, frame, grid, inside) for spec in layers if _has_volume(spec, inputs)]
     affine = frame.affine if grid is None else grid.affine
     return {
         "shape": list(inside.shape),
@@ -113,6 +113,10 @@ def build_viewer(inputs: Mapping[str, str], layers: list[Mapping], voxel_mm: flo
         "outlines": _outlines(inputs, frame, grid),
         "colourMaps": {name: colour_table(name) for name in sorted({layer.colour_map for layer in made} - {"rgb"})},
     }
+
+
+def _has_volume(spec: Mapping, inputs: Mapping[str, str]) -> bool:
+    return "volume" not in spec or spec["volume"] < load_image(inputs[spec["input"]]).data.shape[3]
 
 
 def _layer(spec: Mapping, inputs: Mapping[str, str], frame: Frame, grid: Image | None, inside: np.ndarray) -> Layer:

@@ -12,8 +12,8 @@ from scan2map.reporting.frame import frame_of
 from scan2map.reporting.mosaic import OUTLINES, Layout, Outline, Scene, draw_mosaic, layout_of
 from scan2map.reporting.pictures import Picture, picture_of
 
-# Display window of images without a unit: this share of brain voxels is brighter than white.
-BRIGHTEST_PERCENT = 0.5
+# Display window of images without a unit: white lies this much above all but this share of brain voxels.
+BRIGHTEST_PERCENT, HEADROOM = 0.5, 1.1
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Style:
 def window(volume: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
     """Grey window of an image without a unit: zero to just below its brightest brain voxels."""
     inside = volume[np.asarray(mask, bool)]
-    return 0.0, float(np.percentile(inside, 100 - BRIGHTEST_PERCENT)) or 1.0
+    return 0.0, HEADROOM * float(np.percentile(inside, 100 - BRIGHTEST_PERCENT)) or 1.0
 
 
 def layout_for(image: Image, mask: np.ndarray, style: Style) -> Layout:
