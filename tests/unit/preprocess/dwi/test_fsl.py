@@ -6,9 +6,7 @@ against files that real FSL read and wrote, where the public xa30 scan and its F
 
 from __future__ import annotations
 
-import json
 import shlex
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,31 +15,29 @@ import numpy as np
 import pandas as pd
 import pytest
 from fixtures.fsl.install import PROGRAMS, install
+from fixtures.fsl.scan import (
+    AFFINES,
+    CASES,
+    DIRECTION,
+    EXCESS,
+    RADIAL,
+    SHAPE,
+    TENSOR,
+    Scan,
+    bvec_axes,
+    encodings,
+    fsl_settings,
+    options,
+    sidecar,
+)
 from scipy.spatial.transform import Rotation
 
-from scan2map import config as config_module
 from scan2map.errors import DataError, ToolError
 from scan2map.images import Image, load_image, save_image
-from scan2map.preprocess.dwi import fsl, fsl_files, fsl_results
+from scan2map.preprocess.dwi import fsl, fsl_files
+from scan2map.preprocess.dwi.correct import MOTION_COLUMNS, SLICE_COLUMNS
 from scan2map.preprocess.dwi.rigid import grid_centre_mm, rigid_matrix
 from scan2map.provenance import write_json
-
-SHAPE = (12, 10, 7)
-READOUT_S = 0.0475693
-DWI_SETTINGS = {
-    "b0_threshold_s_per_mm2": 50,
-    "tensor": {"max_b_value_s_per_mm2": 1250, "gradient_check": "warn"},
-}
-# Digital fibres along a world direction that is no voxel axis; they get denser along the first voxel axis.
-DIRECTION = np.array([0.48, 0.6, 0.64])
-RADIAL, EXCESS = 0.5e-3, 0.9e-3 * np.linspace(0.5, 1, SHAPE[0])[:, None, None] * np.ones(SHAPE)  # mm2/s
-TENSOR = RADIAL * np.eye(3) + EXCESS[..., None, None] * np.outer(DIRECTION, DIRECTION)
-
-
-def fsl_settings(**eddy) -> dict:
-    settings = config_module.defaults(config_module.load_schema("fsl"))
-    settings["eddy"].update(eddy)
-    return settings
 
 
 @pytest.fixture
@@ -49,93 +45,6 @@ def fsldir(tmp_path, monkeypatch) -> Path:
     folder = install(tmp_path / "fsl", programs=(*PROGRAMS, "eddy_cuda10.2"))
     monkeypatch.setenv("FSLDIR", str(folder))
     return folder
-
-
-def oblique(handedness: int) -> np.ndarray:
-    affine = np.eye(4)
-    affine[:3, :3] = Rotation.from_euler("xyz", [20, -12, 7], degrees=True).as_matrix() * [2.0, 2.5, 3.0]
-    affine[:3, 0] *= handedness
-    affine[:3, 3] = [-11.0, 4.0, 8.0]
-    return affine
-
-
-AFFINES = {"las": oblique(-1), "ras": oblique(1)}
-
-
-def bvec_axes(affine: np.ndarray) -> np.ndarray:
-    """World directions of the .bvec axes, from FSL's documentation: voxel axes, x mirrored when right-handed."""
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    return axes * [-1, 1, 1] if np.linalg.det(axes) > 0 else axes
-
-
-def encodings(*runs: tuple[str, float, int]) -> pd.DataFrame:
-    rows = [(direction, readout) for direction, readout, volumes in runs for _ in range(volumes)]
-    return pd.DataFrame(rows, columns=["phase_encoding", "total_readout_time_s"])
-
-
-CASES = {
-    "xa30: both full series": encodings(("j-", READOUT_S, 8), ("j", READOUT_S, 8)),
-    "phantom: full AP, b0 PA": encodings(("j-", 0.05, 14), ("j", 0.05, 2)),
-    "several readout times": encodings(("j-", 0.05, 6), ("j", 0.03, 6), ("j-", 0.08, 4)),
-    "opposed along x": encodings(("i", 0.05, 8), ("i-", 0.05, 8)),
-}
-
-
-class Scan:
-    """A merged series on disk as the stage before writes it, with its b = 0 volumes."""
-
-    def __init__(self, folder: Path, affine: np.ndarray, table: pd.DataFrame):
-        self.folder, self.table, self.affine = folder, table.copy(), affine
-        run_starts = table.ne(table.shift()).any(axis=1).to_numpy()
-        directions = np.random.default_rng(1).normal(size=(len(table), 3))
-        self.directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-        self.b_values = np.where(run_starts, 0.0, 1000.0)
-        self.directions[run_starts] = 0
-        along = np.einsum("ti,xyzij,tj->xyzt", self.directions, TENSOR, self.directions)
-        brain = np.zeros(SHAPE)
-        brain[2:-2, 2:-2, 1:-1] = 1
-        texture = 500 + 100 * np.random.default_rng(2).random(SHAPE)
-        self.image = Image((brain * texture)[..., None] * np.exp(-self.b_values * along), affine)
-        self.mask, self.b0 = Image(brain, affine), run_starts
-        self._write()
-
-    def path(self, name: str) -> Path:
-        return self.folder / name
-
-    def _write(self):
-        save_image(self.path("dwi.nii.gz"), self.image.data, self.affine)
-        save_image(self.path("mask.nii.gz"), self.mask.data, self.affine, dtype=np.uint8)
-        save_image(self.path("epi.nii.gz"), self.image.data[..., self.b0], self.affine)
-        np.savetxt(self.path("dwi.bval"), self.b_values[None])
-        np.savetxt(self.path("dwi.bvec"), (self.directions @ bvec_axes(self.affine)).T)
-        self.table.to_csv(self.path("dwi.tsv"), sep="\t", index=False)
-        self.table[self.b0].to_csv(self.path("epi.tsv"), sep="\t", index=False)
-
-    def topup(self, settings=None, **options) -> dict:
-        names = {"fieldmap": "sub-1_desc-pepolar_fieldmap.nii.gz", "uncorrected": "sub-1_desc-uncorrected_epi.nii.gz",
-                 "corrected": "sub-1_desc-corrected_epi.nii.gz", "motion": "sub-1_desc-pepolar_motion.tsv"}  # fmt: skip
-        output = {key: self.path("out") / name for key, name in names.items()}
-        settings = settings or fsl_settings()
-        fsl.run_topup(
-            self.path("epi.nii.gz"), self.path("epi.tsv"), settings, output=output, step="estimate_field", **options
-        )
-        return output
-
-    def eddy(self, settings=None, **options) -> dict:
-        names = {"dwi": "sub-1_desc-preproc_dwi.nii.gz", "bval": "sub-1_desc-preproc_dwi.bval",
-                 "bvec": "sub-1_desc-preproc_dwi.bvec", "motion": "sub-1_desc-motion_timeseries.tsv",
-                 "outliers": "sub-1_desc-outliers_slices.tsv"}  # fmt: skip
-        output = {key: self.path("out") / name for key, name in names.items()}
-        inputs = [self.path(name) for name in ("dwi.nii.gz", "dwi.bval", "dwi.bvec", "dwi.tsv", "mask.nii.gz")]
-        settings = settings or fsl_settings()
-        fsl.run_eddy(*inputs, settings, b0_threshold=50, output=output, step="correct_motion", **options)
-        return output
-
-    def dtifit(self, settings=None) -> dict:
-        output = {name: self.path("out") / f"sub-1_model-DTI_param-{name}_dwimap.nii.gz" for name in fsl.KINDS}
-        inputs = [self.path(name) for name in ("dwi.nii.gz", "dwi.bval", "dwi.bvec", "mask.nii.gz")]
-        fsl.run_dtifit(*inputs, settings or fsl_settings(), dwi_settings=DWI_SETTINGS, output=output)
-        return output
 
 
 @pytest.fixture
@@ -160,77 +69,6 @@ def corrected(request, tmp_path_factory) -> Iterator[Corrected]:
         scan = Scan(folder / "scan", AFFINES[request.param], CASES["xa30: both full series"])
         topup = scan.topup(threads=2)
         yield Corrected(scan, topup, scan.eddy(fieldmap=topup["fieldmap"], threads=2))
-
-
-def sidecar(path) -> dict:
-    return json.loads(Path(str(path).replace(".nii.gz", ".json").replace(".tsv", ".json")).read_text())
-
-
-def options(command: str) -> dict[str, str]:
-    return dict((part.split("=", 1) if "=" in part else (part, "")) for part in shlex.split(command)[1:])
-
-
-# Acquisition parameters
-
-
-@pytest.mark.parametrize("case", list(CASES))
-def test_acquisition_parameters_of_a_left_handed_image(case):
-    table = CASES[case]
-    rows = fsl_files.acquisition_parameters(table, AFFINES["las"])
-    vectors = {"j": [0, 1, 0], "j-": [0, -1, 0], "i": [1, 0, 0], "i-": [-1, 0, 0]}
-    np.testing.assert_array_equal(rows[:, :3], [vectors[direction] for direction in table.phase_encoding])
-    np.testing.assert_array_equal(rows[:, 3], table.total_readout_time_s)
-
-
-def test_mirroring_the_image_mirrors_phase_encoding_along_x_only():
-    left, right = (
-        fsl_files.acquisition_parameters(encodings(("i", 0.05, 1), ("j-", 0.05, 1)), AFFINES[name])
-        for name in ("las", "ras")
-    )
-    np.testing.assert_array_equal(right[:, :3], left[:, :3] * [-1, 1, 1])
-
-
-def test_rows_and_indices_of_several_readout_times():
-    parameters = fsl_files.acquisition_parameters(CASES["several readout times"], AFFINES["las"])
-    rows = fsl_files.unique_rows(parameters)
-    np.testing.assert_allclose(rows, [[0, -1, 0, 0.05], [0, 1, 0, 0.03], [0, -1, 0, 0.08]])
-    assert fsl_files.row_indices(parameters, rows).tolist() == [1] * 6 + [2] * 6 + [3] * 4
-    assert fsl_files.choose_b0(parameters, 2).tolist() == [0, 1, 6, 7, 12, 13]
-
-
-@pytest.mark.parametrize("readout", [0.0, -0.05, float("nan"), 47.5])
-def test_unusable_readout_times_are_refused(readout):
-    with pytest.raises(DataError, match="readout time"):
-        fsl_files.acquisition_parameters(encodings(("j", readout, 2)), AFFINES["las"])
-
-
-@pytest.mark.parametrize(("direction", "message"), [("AP", "not known"), ("k", "slice axis"), ("k-", "slice axis")])
-def test_unusable_directions_are_refused(direction, message):
-    with pytest.raises(DataError, match=message):
-        fsl_files.acquisition_parameters(encodings((direction, 0.05, 2)), AFFINES["las"])
-
-
-# Choice of the schedule
-
-
-@pytest.mark.parametrize(
-    ("shape", "expected"),
-    [
-        ((72, 72, 39), "b02b0_1.cnf"),  # the matrix of xa30
-        ((73, 72, 40), "b02b0_1.cnf"),
-        ((72, 72, 38), "b02b0_2.cnf"),
-        ((72, 70, 40), "b02b0_2.cnf"),
-        ((72, 72, 40), "b02b0_4.cnf"),
-    ],
-)
-def test_schedule_follows_the_matrix(shape, expected):
-    assert fsl_files.topup_configuration(shape, "auto") == expected
-    assert fsl_files.topup_configuration(shape, "b02b0_1.cnf") == "b02b0_1.cnf"
-
-
-def test_a_schedule_that_does_not_fit_is_refused():
-    with pytest.raises(DataError, match=r"b02b0_2.cnf does not fit.*\(72, 72, 39\).*allowed: b02b0_1.cnf"):
-        fsl_files.topup_configuration((72, 72, 39), "b02b0_2.cnf")
 
 
 # TOPUP
@@ -278,7 +116,8 @@ def test_topup_reads_a_few_volumes_of_each_direction(tmp_path, fsldir):
     output = scan.topup()
     base = output["fieldmap"].with_name(sidecar(output["fieldmap"])["TopupBase"] + "_acqparams.txt")
     np.testing.assert_allclose(np.loadtxt(base), [[0, -1, 0, 0.05]] * 3 + [[0, 1, 0, 0.05]] * 3)
-    assert len(pd.read_csv(output["motion"], sep="\t")) == 6
+    motion = pd.read_csv(output["motion"], sep="\t")
+    assert motion.notna().all(axis=1).tolist() == [True] * 3 + [False] * 2 + [True] * 3 + [False]
 
 
 def test_topup_motion_maps_the_reference_to_the_volume(corrected):
@@ -326,18 +165,22 @@ def world_matrix(parameters: np.ndarray, image: Image) -> np.ndarray:
 
 def test_eddy_motion_is_in_world_axes(corrected):
     table = pd.read_csv(corrected.eddy["motion"], sep="\t")
-    assert list(table)[:6] == ["trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z"]
+    assert list(table) == list(MOTION_COLUMNS)
     stored = fsl_files.to_radiological(corrected.scan.mask)
-    for row, parameters in zip(table.to_numpy()[:, :6], movement(16), strict=True):
+    for row, parameters in zip(rigid_columns(table), movement(16), strict=True):
         np.testing.assert_allclose(world_matrix(row, corrected.scan.mask), world_motion(parameters, stored), atol=1e-5)
+
+
+def rigid_columns(table: pd.DataFrame) -> np.ndarray:
+    return table[[f"{kind}_{axis}" for kind in ("trans", "rot") for axis in "xyz"]].to_numpy()
 
 
 def test_rotated_b_vectors_turn_with_the_head(corrected):
     scan, output = corrected.scan, corrected.eddy
     rotated = np.loadtxt(output["bvec"]).T @ bvec_axes(scan.affine).T
-    motion = pd.read_csv(output["motion"], sep="\t").to_numpy()
+    motion = rigid_columns(pd.read_csv(output["motion"], sep="\t"))
     for number in np.flatnonzero(scan.b_values):
-        head = world_matrix(motion[number, :6], scan.mask)[:3, :3]
+        head = world_matrix(motion[number], scan.mask)[:3, :3]
         np.testing.assert_allclose(rotated[number], head.T @ scan.directions[number], atol=1e-5)
 
 
@@ -381,6 +224,7 @@ def test_eddy_command_line_after_topup(corrected):
 
 def test_eddy_with_the_field_of_the_embedded_engine(scan):
     save_image(scan.path("field.nii.gz"), np.zeros(SHAPE), scan.affine)
+    write_json(scan.path("field.json"), {"SusceptibilityCorrection": "embedded"})
     command = sidecar(scan.eddy(fieldmap=scan.path("field.nii.gz"))["dwi"])["CommandLines"][0]
     assert options(command)["--field"] == "field"
     assert "--topup" not in options(command)
@@ -389,8 +233,11 @@ def test_eddy_with_the_field_of_the_embedded_engine(scan):
 @pytest.mark.parametrize("direction", ["j-", "j"])
 def test_eddy_of_one_direction_runs_without_a_field(tmp_path, fsldir, direction):
     scan = Scan(tmp_path / "scan", AFFINES["ras"], encodings((direction, 0.05, 8)))
-    given = options(sidecar(scan.eddy()["dwi"])["CommandLines"][0])
-    assert not {"--topup", "--field"} & set(given)
+    save_image(scan.path("zero.nii.gz"), np.zeros(SHAPE), scan.affine)
+    write_json(scan.path("zero.json"), {"SusceptibilityCorrection": "none"})
+    for fieldmap in (None, scan.path("zero.nii.gz")):
+        given = options(sidecar(scan.eddy(fieldmap=fieldmap)["dwi"])["CommandLines"][0])
+        assert not {"--topup", "--field"} & set(given)
 
 
 def test_results_of_topup_that_are_gone_are_named(scan):
@@ -410,15 +257,21 @@ def test_a_volume_unlike_every_row_of_topup_is_refused(scan):
 
 def test_outliers_are_listed(scan, corrected):
     table = pd.read_csv(corrected.eddy["outliers"], sep="\t")
-    assert table.to_numpy().tolist() == [[1, 2], [3, 0]]
+    assert list(table) == list(SLICE_COLUMNS)
+    assert len(table) == 16 * SHAPE[2]
+    replaced = table[table.outlier == "yes"]
+    assert replaced[["volume", "slice"]].to_numpy().tolist() == [[1, 2], [3, 0]]
+    assert (replaced.score == -6.5).all()
     off = scan.eddy(fsl_settings(replace_outliers=False))
-    assert len(pd.read_csv(off["outliers"], sep="\t")) == 0
+    assert (pd.read_csv(off["outliers"], sep="\t").outlier == "no").all()
     assert "--repol" not in options(sidecar(off["dwi"])["CommandLines"][0])
 
 
 def test_linear_models(scan):
     output = scan.eddy(fsl_settings(first_level_model="linear", second_level_model="linear"))
-    assert list(pd.read_csv(output["motion"], sep="\t"))[6:] == ["eddy_x", "eddy_y", "eddy_z", "eddy_offset"]
+    eddy = pd.read_csv(output["motion"], sep="\t").filter(like="eddy_").iloc[1]
+    assert eddy[["eddy_y", "eddy_z", "eddy_offset"]].tolist() == [1.0, 1.5, 2.0]
+    assert (eddy[["eddy_xx", "eddy_yy", "eddy_zz", "eddy_xy", "eddy_xz", "eddy_yz"]] == 0).all()
     given = options(sidecar(output["dwi"])["CommandLines"][0])
     assert (given["--flm"], given["--slm"]) == ("linear", "linear")
 
@@ -450,12 +303,6 @@ def test_slice_to_volume_on_cuda(scan, tmp_path):
     assert "--nthr" not in given
     assert output["dwi"].with_name("sub-1_desc-eddyquad_qc.pdf").is_file()
     assert output["dwi"].with_name("sub-1_desc-eddyquad_qc.json").is_file()
-
-
-def test_slice_groups():
-    assert fsl_files.slice_groups(INTERLEAVED_S, 7, "x") == [[0], [2], [4], [6], [1], [3], [5]]
-    multiband = [0.0, 1.0, 2.0, 0.0001, 1.0, 2.0]  # two slices at a time
-    assert fsl_files.slice_groups(multiband, 6, "x") == [[0, 3], [1, 4], [2, 5]]
 
 
 @pytest.mark.parametrize(
@@ -570,49 +417,3 @@ def test_ordinary_least_squares(scan):
     settings = fsl_settings()
     settings["dtifit"]["weighted"] = False
     assert "--wls" not in sidecar(scan.dtifit(settings)["FA"])["CommandLines"][0]
-
-
-# Against what real FSL read and wrote for the xa30 scan
-
-
-@pytest.fixture(scope="module")
-def xa30_fsl_dir(xa30_dir) -> Path:
-    folder = xa30_dir.parent / "xa30-fsl"
-    if not folder.is_dir():
-        pytest.skip("results of real FSL on the xa30 scan are absent")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def xa30_series(xa30_dir, tmp_path_factory) -> dict[str, Path]:
-    dcm2niix = pytest.importorskip("dcm2niix")
-    folder = tmp_path_factory.mktemp("xa30")
-    for number in ("17", "10"):
-        (source,) = (xa30_dir / "In").glob(f"{number}_*")
-        subprocess.run([dcm2niix.bin, "-f", number, "-z", "n", "-o", folder, source], check=True, capture_output=True)
-    return {number: folder / f"{number}.nii" for number in ("17", "10")}
-
-
-@pytest.mark.real_data
-def test_acquisition_parameters_are_those_that_real_fsl_got(xa30_series, xa30_fsl_dir):
-    facts = [json.loads(path.with_suffix(".json").read_text()) for path in xa30_series.values()]
-    table = encodings(*((one["PhaseEncodingDirection"], one["TotalReadoutTime"], 21) for one in facts))
-    image = load_image(xa30_series["17"])
-    rows = fsl_files.unique_rows(fsl_files.acquisition_parameters(table, image.affine))
-    np.testing.assert_allclose(rows, np.loadtxt(xa30_fsl_dir / "acq.txt"), atol=1e-6)
-    assert fsl_files.topup_configuration(image.data.shape, "auto") == "b02b0_1.cnf"
-
-
-@pytest.mark.real_data
-def test_eddy_rotations_have_the_sign_of_real_eddy(xa30_series, xa30_fsl_dir):
-    parameters = np.loadtxt(xa30_fsl_dir / "eddy_parameters.txt")
-    rotated = np.loadtxt(xa30_fsl_dir / "eddy_rotated_bvecs.txt").T
-    given = np.hstack([np.loadtxt(path.with_suffix(".bvec")) for path in xa30_series.values()]).T
-    image = load_image(xa30_series["17"])
-    axes = bvec_axes(image.affine)
-    weighted = np.linalg.norm(given, axis=1) > 0.5
-    head = fsl_results.eddy_matrices(parameters, image)[:, :3, :3]
-    in_head = np.einsum("tji,tj->ti", head, given @ axes.T) @ axes
-    angle = np.linalg.norm(in_head - rotated, axis=1)[weighted]
-    moved = np.linalg.norm(given - rotated, axis=1)[weighted]
-    assert angle.max() < 1e-3 * moved.max()

@@ -18,9 +18,12 @@ import pandas as pd
 from scan2map.derivative_tables import read_frame, write_frame
 from scan2map.errors import DataError
 from scan2map.images import Image, load_image, require_same_grid, save_image
-from scan2map.preprocess.dwi import fsl_files, fsl_results
+from scan2map.preprocess.dwi import correct, fsl_files, fsl_results
 from scan2map.preprocess.dwi.dti import KINDS, check_gradients, check_maps, map_arrays, require_gradients
+from scan2map.preprocess.dwi.fieldmap_files import MOTION_COLUMNS
 from scan2map.preprocess.dwi.gradients import GradientTable, read_gradients, write_gradients
+from scan2map.preprocess.dwi.motion import Motion
+from scan2map.preprocess.dwi.rigid import grid_centre_mm
 from scan2map.preprocess.dwi.tensor import tensor_volumes
 from scan2map.provenance import sidecar_path, write_sidecar
 from scan2map.tools import fsl_commands
@@ -29,16 +32,6 @@ from scan2map.tools.fsl import find_fsl
 ACQUISITION = ("phase_encoding", "total_readout_time_s")
 TOPUP_FILES = {"_fieldcoef.nii.gz": "topup_fieldcoef.nii.gz", "_movpar.txt": "topup_movpar.txt",
                "_acqparams.txt": "acqparams.txt"}  # fmt: skip
-MOTION_COLUMNS = {
-    **{
-        f"trans_{axis}": {"Description": f"Translation of the head along world {axis}", "Units": "mm"} for axis in "xyz"
-    },
-    **{f"rot_{axis}": {"Description": f"Rotation of the head about world {axis}", "Units": "rad"} for axis in "xyz"},
-}
-OUTLIER_COLUMNS = {
-    "volume": {"Description": "Number of the volume, from 0"},
-    "slice": {"Description": "Number of the replaced slice along the third voxel axis, from 0"},
-}
 
 
 def _facts(*commands: str) -> dict:
@@ -54,8 +47,8 @@ def run_topup(epi, acquisition, settings: dict, *, output: dict, step: str, thre
         acquisition: table with one row per volume: ``phase_encoding``, ``total_readout_time_s``.
         settings: block ``fsl``.
         output: paths ``fieldmap`` (Hz), ``uncorrected`` and ``corrected`` (mean b = 0 volume of each phase
-            encoding), ``motion`` (one row per volume that TOPUP read). TOPUP's own results are kept beside the field
-            for eddy; the field's sidecar names them.
+            encoding), ``motion`` (one row per volume; n/a for those that TOPUP did not read). TOPUP's own results
+            are kept beside the field for eddy; the field's sidecar names them.
         step: rule that runs this.
         threads: threads of TOPUP.
 
@@ -77,11 +70,13 @@ def run_topup(epi, acquisition, settings: dict, *, output: dict, step: str, thre
         uncorrected = _mean_per_direction(image.data[..., chosen], parameters[chosen])
         commands = [command, *_unwarp(work, Image(uncorrected, image.affine), parameters[chosen])]
         facts = {"step": step, "sources": [epi, acquisition], "settings": settings["topup"], **_facts(*commands)}
+        facts["SusceptibilityCorrection"] = "fsl"
         _save_field(work, image, output, facts)
         _save_directions(work, Image(uncorrected, image.affine), output, facts)
         motion = fsl_results.motion_parameters(fsl_results.topup_matrices(work, len(chosen), image), image)
-    frame = pd.DataFrame(motion, columns=list(MOTION_COLUMNS))
-    write_frame(output["motion"], frame, MOTION_COLUMNS, description="Head motion between b = 0 volumes", **facts)
+    frame = pd.DataFrame(motion, columns=list(MOTION_COLUMNS), index=chosen).reindex(range(len(parameters)))
+    description = "Head motion of each b = 0 volume from the position of the first one"
+    write_frame(output["motion"], frame, MOTION_COLUMNS, description=description, **facts)
 
 
 def _require_volumes(image: Image, rows: int, file) -> None:
@@ -164,7 +159,8 @@ def run_eddy(
         output: paths ``dwi``, ``bval``, ``bvec`` (rotated), ``motion``, ``outliers``.
         step: rule that runs this.
         fieldmap: off-resonance field (Hz) on the series' grid, in the head position of the first b = 0 volume. When
-            TOPUP made it, TOPUP's own results are used. None: no susceptibility correction (one direction only).
+            TOPUP made it, TOPUP's own results are used. None, or a field map whose sidecar says that nothing was
+            corrected: no susceptibility correction (one direction only).
         sidecars: JSON files of the diffusion runs; needed for slice-to-volume correction.
         threads: threads of a CPU program.
 
@@ -188,9 +184,9 @@ def run_eddy(
         command = fsl_commands.eddy(work, settings["eddy"], field=field, reference=reference, threads=threads)
         facts = {"step": step, "settings": settings["eddy"], **_facts(command)}
         facts["sources"] = [str(path) for path in (dwi, bval, bvec, acquisition, mask, fieldmap) if path]
-        _save_series(work, image, gradients, output, facts)
-        _save_motion(work, image, settings["eddy"], output, facts)
-        _save_outliers(work, settings["eddy"], output, facts)
+        correction = _read_correction(work, image, gradients, settings["eddy"])
+        correct.require_signal(correction, dwi)
+        _save_correction(correction, image, output, facts)
         if settings["eddy"]["quality_report"]:
             _save_report(work, output["dwi"], has_field=field is not None, has_slices=slices)
 
@@ -202,8 +198,10 @@ def _write_field(work: Path, fieldmap, image: Image) -> str | None:
     field = load_image(fieldmap)
     require_same_grid(image, field, names=("the diffusion series", "the field map"))
     fsl_files.write_image(work / "field.nii.gz", field)
-    sidecar = sidecar_path(fieldmap)
-    base = json.loads(sidecar.read_text()).get("TopupBase") if sidecar.is_file() else None
+    facts = json.loads(sidecar_path(fieldmap).read_text())
+    if facts.get("SusceptibilityCorrection") == "none":
+        return None
+    base = facts.get("TopupBase")
     if base is None:
         return "field"
     for ending, name in TOPUP_FILES.items():
@@ -228,36 +226,35 @@ def _write_slices(work: Path, sidecars: Sequence, slices: int, settings: dict) -
     return True
 
 
-def _save_series(work: Path, image: Image, gradients: GradientTable, output: dict, facts: dict) -> None:
-    data = fsl_results.load_result(work / "eddy.nii.gz", image)
-    rotated = read_gradients(work / "bvals", work / "eddy.eddy_rotated_bvecs", len(gradients), gradients.b0_threshold)
-    save_image(output["dwi"], data, image.affine)
-    write_gradients(rotated, output["bval"], output["bvec"])
-    write_sidecar(output["dwi"], description="Diffusion series corrected by FSL eddy", units="arbitrary", **facts)
-
-
-def _save_motion(work: Path, image: Image, settings: dict, output: dict, facts: dict) -> None:
+def _read_correction(work: Path, image: Image, gradients: GradientTable, settings: dict) -> correct.Correction:
+    """What eddy did, as the embedded engine says it."""
     parameters = np.loadtxt(work / "eddy.eddy_parameters", ndmin=2)
-    matrices = fsl_results.eddy_matrices(parameters, image)
-    motion = pd.DataFrame(fsl_results.motion_parameters(matrices, image), columns=list(MOTION_COLUMNS))
     eddy = fsl_results.eddy_coefficients(parameters, settings["first_level_model"], image.affine)
-    description = "Head motion and eddy-current field of each volume"
-    columns = MOTION_COLUMNS | {name: _eddy_column(name) for name in eddy}
-    write_frame(output["motion"], pd.concat([motion, eddy], axis=1), columns, description=description, **facts)
-
-
-def _eddy_column(name: str) -> dict:
-    term = name.removeprefix("eddy_")
-    units = "Hz" if term == "offset" else "Hz/mm" if len(term) == 1 else "Hz/mm2"
-    return {"Description": f"Coefficient of the term {term} of the eddy-current field", "Units": units}
-
-
-def _save_outliers(work: Path, settings: dict, output: dict, facts: dict) -> None:
-    found = np.zeros((0, 2), dtype=int)
+    scores = np.zeros((len(gradients), image.data.shape[2]))
+    outliers = scores > 0
     if settings["replace_outliers"]:
-        found = np.argwhere(fsl_results.read_outlier_map(work / "eddy.eddy_outlier_map"))
-    frame = pd.DataFrame(found, columns=list(OUTLIER_COLUMNS))
-    write_frame(output["outliers"], frame, OUTLIER_COLUMNS, description="Slices that eddy replaced", **facts)
+        scores = fsl_results.read_slice_table(work / "eddy.eddy_outlier_n_stdev_map")
+        outliers = fsl_results.read_slice_table(work / "eddy.eddy_outlier_map") > 0
+    rotated = work / "eddy.eddy_rotated_bvecs"
+    return correct.Correction(
+        data=fsl_results.load_result(work / "eddy.nii.gz", image),
+        gradients=read_gradients(work / "bvals", rotated, len(gradients), gradients.b0_threshold),
+        motion=Motion(fsl_results.eddy_matrices(parameters, image), eddy),
+        scores=scores,
+        outliers=outliers,
+    )
+
+
+def _save_correction(correction: correct.Correction, image: Image, output: dict, facts: dict) -> None:
+    save_image(output["dwi"], correction.data, image.affine)
+    write_gradients(correction.gradients, output["bval"], output["bvec"])
+    description, count = "Diffusion series corrected by FSL eddy; b-vectors rotated", int(correction.outliers.sum())
+    write_sidecar(output["dwi"], description=description, units="arbitrary", OutlierSlices=count, **facts)
+    motion = correct.motion_table(correction.motion, grid_centre_mm(image.data.shape, image.affine))
+    description = "Head motion from the first b = 0 volume to each volume, and its eddy-current field"
+    write_frame(output["motion"], motion, correct.MOTION_COLUMNS, description=description, **facts)
+    slices, description = correct.slice_table(correction), "Residual of every slice against eddy's prediction"
+    write_frame(output["outliers"], slices, correct.SLICE_COLUMNS, description=description, **facts)
 
 
 def _save_report(work: Path, dwi, *, has_field: bool, has_slices: bool) -> None:

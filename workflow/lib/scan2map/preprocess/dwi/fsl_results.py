@@ -6,12 +6,11 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import pandas as pd
 
 from scan2map.errors import ToolError
 from scan2map.images import Image, load_image
 from scan2map.preprocess.dwi.eddy import TERMS
-from scan2map.preprocess.dwi.fsl_files import from_radiological
+from scan2map.preprocess.dwi.fsl_files import from_radiological, is_radiological
 from scan2map.preprocess.dwi.gradients import bvec_to_world
 from scan2map.preprocess.dwi.rigid import grid_centre_mm, rigid_parameters
 from scan2map.preprocess.dwi.tensor import COLUMNS, FULL, ROWS, TensorMaps
@@ -91,8 +90,8 @@ def motion_parameters(matrices: np.ndarray, image: Image) -> np.ndarray:
     return np.stack([rigid_parameters(matrix, centre) for matrix in matrices])
 
 
-def eddy_coefficients(parameters: np.ndarray, model: str, affine: np.ndarray) -> pd.DataFrame:
-    """Eddy-current field of each volume: coefficients along the voxel axes of the image, Hz, Hz/mm, Hz/mm².
+def eddy_coefficients(parameters: np.ndarray, model: str, affine: np.ndarray) -> np.ndarray:
+    """Eddy-current field of each volume in the terms of :mod:`scan2map.preprocess.dwi.eddy`, (t, 10).
 
     Args:
         parameters: (t, 6 + n), rows of ``eddy_parameters``.
@@ -106,14 +105,15 @@ def eddy_coefficients(parameters: np.ndarray, model: str, affine: np.ndarray) ->
     terms = EDDY_TERMS[model]
     if parameters.shape[1] != 6 + len(terms):
         raise ToolError("eddy wrote another model", found=f"{parameters.shape[1]} columns", allowed=6 + len(terms))
-    mirrored = np.linalg.det(affine[:3, :3]) > 0
-    signs = [-1 if mirrored and term.count("x") == 1 else 1 for term in terms]
-    return pd.DataFrame(parameters[:, 6:] * signs, columns=[f"eddy_{term}" for term in terms])
+    coefficients = np.zeros((len(parameters), len(TERMS)))
+    coefficients[:, [TERMS.index(term) for term in terms]] = parameters[:, 6:]
+    odd_in_x = np.array([term.count("x") == 1 for term in TERMS])
+    return np.where(odd_in_x & (not is_radiological(affine)), -coefficients, coefficients)
 
 
-def read_outlier_map(path) -> np.ndarray:
-    """eddy's outlier map: (t, z), True where the slice was replaced. The first line of the file is a heading."""
-    return np.loadtxt(path, skiprows=1, ndmin=2) > 0
+def read_slice_table(path) -> np.ndarray:
+    """One of eddy's tables of slices, (t, z). The first line of the file is a heading."""
+    return np.loadtxt(path, skiprows=1, ndmin=2)
 
 
 def tensor_maps(folder: Path, base: str, original: Image) -> TensorMaps:
