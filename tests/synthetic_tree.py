@@ -130,13 +130,16 @@ def _write_series(derivative) -> None:
     b0 = table.iloc[[0, 0]].assign(phase_encoding=["j-", "j"])
     Path(derivative("fmap", "acquisition", ".tsv", desc="merged")).parent.mkdir(parents=True, exist_ok=True)
     b0.to_csv(derivative("fmap", "acquisition", ".tsv", desc="merged"), sep="\t", index=False)
-    motion = pd.DataFrame({name: np.linspace(0, 0.01 * step, 13) for step, name in enumerate(MOTION_COLUMNS)})
-    motion.to_csv(derivative("dwi", "timeseries", ".tsv", desc="motion"), sep="\t", index=False)
+    _motion_table(13).to_csv(derivative("dwi", "timeseries", ".tsv", desc="motion"), sep="\t", index=False)
     quality = pd.DataFrame({"mean_displacement_mm": [0.2], "outlier_slices_percent": [1.5]})
     quality.to_csv(derivative("dwi", "metrics", ".tsv", desc="qc"), sep="\t", index=False)
 
 
 MOTION_COLUMNS = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
+
+
+def _motion_table(volumes: int) -> pd.DataFrame:
+    return pd.DataFrame({name: np.linspace(0, 0.01 * step, volumes) for step, name in enumerate(MOTION_COLUMNS)})
 
 
 def _write_fields(derivative, truth, field_error_hz: float) -> None:
@@ -158,6 +161,7 @@ def write_perfusion(derivative, truth, *, cbf_scale: float = 1.0) -> None:
     _save(derivative("perf", "deltam", desc="mean"), true / 10, "average_pairs")
     _save(derivative("perf", "m0scan", desc="calibrated"), 100.0 * brain(), "register_m0")
     _write_tissues(derivative, truth, "perf", "asl")
+    _motion_table(6).to_csv(derivative("perf", "timeseries", ".tsv", desc="motion"), sep="\t", index=False)
     pd.DataFrame({"gm_cbf": [60.0]}).to_csv(derivative("perf", "metrics", ".tsv", desc="qc"), sep="\t", index=False)
 
 

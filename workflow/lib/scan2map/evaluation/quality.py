@@ -70,6 +70,7 @@ def quality_rows(modality: str, path) -> tuple[list[Row], dict[str, dict]]:
         entry = entry if isinstance(entry, dict) else {}
         metric = f"{modality}_{column}"
         words[metric] = {"Description": entry.get("Description", column.replace("_", " "))}
+        words[metric]["TrustedRange"] = entry.get("TrustedRange", "")
         rows.append(Row("image", metric, "value", float(value), entry.get("Units", "1"), np.nan, np.nan))
     return rows, words
 

@@ -107,6 +107,7 @@ def quality_rows(path) -> list[dict[str, str]]:
             "name": words.get(row.metric, {}).get("Description", row.metric),
             "value": number(shown_value(row.value, row.unit)),
             "unit": shown_unit(row.unit),
+            "trusted": words.get(row.metric, {}).get("TrustedRange", ""),
         }
         for row in rows[rows["statistic"] == "value"].itertuples()
     ]
