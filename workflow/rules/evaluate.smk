@@ -8,7 +8,8 @@ HAS_TRUTH = config["input"]["kind"] == "phantom"
 HAS_SCANNER_MAPS = config["validation"]["scanner_maps"]
 EVALUATION = "<results>/evaluation/sub-{subject}_ses-{session}"
 EVERYBODY = {
-    label: [row[label] for row in SUBJECT_ROWS] for label in ("subject", "session")
+    "subject": [subject for subject, _ in INTAKE.pairs],
+    "session": [session for _, session in INTAKE.pairs],
 }
 
 

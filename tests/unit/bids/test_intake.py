@@ -49,3 +49,12 @@ def test_an_existing_data_set_is_not_converted():
     assert found.tables() == ["/data/bids/dataset_description.json"]
     with pytest.raises(SettingError, match="bids_dir"):
         intake(kind="bids")
+
+
+def test_an_empty_table_means_everybody_of_a_bids_data_set(tmp_path):
+    for folder in ("sub-02/ses-b/anat", "sub-02/ses-a/anat", "sub-01/anat"):
+        (tmp_path / folder).mkdir(parents=True)
+    everybody = Intake(check_block("input", {"kind": "bids", "bids_dir": str(tmp_path)}), [])
+    assert everybody.pairs == [("01", "01"), ("02", "a"), ("02", "b")]
+    one = Intake(check_block("input", {"kind": "bids", "bids_dir": str(tmp_path)}), [{"subject": "02", "session": "a"}])
+    assert one.pairs == [("02", "a")]

@@ -11,12 +11,21 @@ from scan2map.tables import dicom_folder, read_exclusions
 Pair = tuple[str, str]
 
 
+def data_set_pairs(bids_dir) -> list[Pair]:
+    """The sessions of an existing BIDS data set, by its folders; session ``01`` where it has no session level."""
+    pairs = []
+    for subject in sorted(Path(bids_dir).glob("sub-*/")):
+        sessions = sorted(folder.name.removeprefix("ses-") for folder in subject.glob("ses-*/")) or ["01"]
+        pairs += [(subject.name.removeprefix("sub-"), session) for session in sessions]
+    return pairs
+
+
 class Intake:
     """The sessions of the table of subjects, and how each comes in.
 
     Args:
         settings: the configuration block ``input``.
-        rows: the table of subjects.
+        rows: the table of subjects; empty for an existing BIDS data set means everybody in it.
 
     Raises:
         SettingError: the exclusions name an unknown session, a DICOM folder is not given, or ``bids_dir`` is missing.
@@ -25,6 +34,10 @@ class Intake:
     def __init__(self, settings: dict[str, Any], rows: list[dict[str, Any]]):
         self.settings = settings
         self.pairs: list[Pair] = [(row["subject"], row["session"]) for row in rows]
+        if settings["kind"] == "bids" and not settings["bids_dir"]:
+            raise SettingError("input.bids_dir is empty", allowed="the folder of a BIDS data set", remedy="set it")
+        if settings["kind"] == "bids" and not rows:
+            self.pairs = data_set_pairs(settings["bids_dir"])
         self._excluded = read_exclusions(settings["exclusions"], self.pairs)
         self._folders: dict[Pair, Path] = {}
         if settings["kind"] == "dicom":
