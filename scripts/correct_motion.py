@@ -16,6 +16,7 @@ def main(smk):
             mask=smk.input.mask,
             settings=smk.params.settings,
             device=smk.params.device,
+            seed=smk.params.seed,
             output=smk.output,
         )
 

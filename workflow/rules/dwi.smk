@@ -13,19 +13,19 @@ rule prepare_dwi:
         acquisition=derivative("dwi", "acquisition", ".tsv", desc="merged"),
         epi=derivative("fmap", "epi", desc="merged"),
         epi_acquisition=derivative("fmap", "acquisition", ".tsv", desc="merged"),
-    params:
-        settings=config["dwi"],
-        step_version=step_version("prepare_dwi"),
     log:
         "<logs>/prepare_dwi/sub-{subject}_ses-{session}.log",
     benchmark:
         "<benchmarks>/prepare_dwi/sub-{subject}_ses-{session}.tsv"
+    conda:
+        "../../envs/imaging.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=30,
-    conda:
-        "../../envs/imaging.yaml"
+    params:
+        settings=config["dwi"],
+        step_version=step_version("prepare_dwi"),
     script:
         "../../scripts/prepare_dwi.py"
 
@@ -36,19 +36,19 @@ rule mask_dwi:
         epi=derivative("fmap", "epi", desc="corrected"),
     output:
         mask=derivative("dwi", "mask", desc="brain"),
-    params:
-        settings=config["dwi"],
-        step_version=step_version("mask_dwi"),
     log:
         "<logs>/mask_dwi/sub-{subject}_ses-{session}.log",
     benchmark:
         "<benchmarks>/mask_dwi/sub-{subject}_ses-{session}.tsv"
+    conda:
+        "../../envs/imaging.yaml"
     threads: 2
     resources:
         mem_mb=2500,
         runtime=10,
-    conda:
-        "../../envs/imaging.yaml"
+    params:
+        settings=config["dwi"],
+        step_version=step_version("mask_dwi"),
     script:
         "../../scripts/mask_dwi.py"
 
@@ -68,20 +68,21 @@ rule correct_motion:
         bvec=derivative("dwi", "dwi", ".bvec", desc="preproc"),
         motion=derivative("dwi", "timeseries", ".tsv", desc="motion"),
         outliers=derivative("dwi", "slices", ".tsv", desc="outliers"),
-    params:
-        settings=config["dwi"],
-        device=config["study"]["device"],
-        step_version=step_version("correct_motion"),
     log:
         "<logs>/correct_motion/sub-{subject}_ses-{session}.log",
     benchmark:
         "<benchmarks>/correct_motion/sub-{subject}_ses-{session}.tsv"
+    conda:
+        "../../envs/imaging.yaml"
     threads: 2
     resources:
         mem_mb=4000,
         runtime=60,
-    conda:
-        "../../envs/imaging.yaml"
+    params:
+        settings=config["dwi"],
+        device=config["study"]["device"],
+        seed=config["study"]["seed"],
+        step_version=step_version("correct_motion"),
     script:
         "../../scripts/correct_motion.py"
 
@@ -101,20 +102,20 @@ rule fit_tensor:
         S0=derivative("dwi", "dwimap", model="DTI", param="S0"),
         tensor=derivative("dwi", "dwimap", model="DTI", param="tensor"),
         direction=derivative("dwi", "dwimap", model="DTI", param="direction"),
-    params:
-        settings=config["dwi"],
-        device=config["study"]["device"],
-        step_version=step_version("fit_tensor"),
     log:
         "<logs>/fit_tensor/sub-{subject}_ses-{session}.log",
     benchmark:
         "<benchmarks>/fit_tensor/sub-{subject}_ses-{session}.tsv"
+    conda:
+        "../../envs/imaging.yaml"
     threads: 2
     resources:
         mem_mb=3000,
         runtime=10,
-    conda:
-        "../../envs/imaging.yaml"
+    params:
+        settings=config["dwi"],
+        device=config["study"]["device"],
+        step_version=step_version("fit_tensor"),
     script:
         "../../scripts/fit_tensor.py"
 
@@ -136,19 +137,19 @@ rule align_dwi:
         CSF=derivative("dwi", "probseg", space="dwi", label="CSF"),
         GM=derivative("dwi", "probseg", space="dwi", label="GM"),
         WM=derivative("dwi", "probseg", space="dwi", label="WM"),
-    params:
-        settings=config["dwi"],
-        seed=config["study"]["seed"],
-        step_version=step_version("align_dwi"),
     log:
         "<logs>/align_dwi/sub-{subject}_ses-{session}.log",
     benchmark:
         "<benchmarks>/align_dwi/sub-{subject}_ses-{session}.tsv"
+    conda:
+        "../../envs/imaging.yaml"
     threads: 1
     resources:
         mem_mb=2500,
         runtime=15,
-    conda:
-        "../../envs/imaging.yaml"
+    params:
+        settings=config["dwi"],
+        seed=config["study"]["seed"],
+        step_version=step_version("align_dwi"),
     script:
         "../../scripts/align_dwi.py"

@@ -103,7 +103,9 @@ def _read_numbers(path: Path) -> np.ndarray:
     try:
         return np.loadtxt(path, dtype=float, ndmin=2)
     except (OSError, ValueError) as error:
-        raise DataError(f"The b-table cannot be read ({error})", file=path, remedy="convert the series again") from error
+        raise DataError(
+            f"The b-table cannot be read ({error})", file=path, remedy="convert the series again"
+        ) from error
 
 
 def read_gradients(bval, bvec, volumes: int, b0_threshold: float = 50.0) -> GradientTable:
