@@ -15,6 +15,7 @@ from scan2map.images import Image
 
 # NIfTI worlds are RAS+, ITK's are LPS+.
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+FACE_TOLERANCE = 1e-3  # voxels
 SPLINE_ORDER = {"nearest": 0, "linear": 1, "cubic": 3}
 ITK_AFFINE = "AffineTransform_double_3_3"
 
@@ -315,23 +316,34 @@ def voxel_centres(shape, affine: np.ndarray, offset=(0.0, 0.0, 0.0)) -> np.ndarr
 
 
 def sample_image(image: Image, world: np.ndarray, interpolation: str) -> np.ndarray:
-    """Values of an image at world points (n, 3), mm; 0 outside the field of view."""
+    """Values of an image at world points (n, 3), mm; 0 outside the field of view.
+
+    The field of view ends at the outer face of the outer voxels: up to half a voxel beyond a centre, its value counts.
+    """
     from scipy.ndimage import map_coordinates
 
-    to_voxel = np.linalg.inv(image.affine)
-    voxels = world @ to_voxel[:3, :3].T + to_voxel[:3, 3]
+    voxels = _to_voxels(image.affine, world)
+    last = np.array(image.data.shape)[:, None] - 1
+    seen = ((voxels >= -0.5 - FACE_TOLERANCE) & (voxels <= last + 0.5 + FACE_TOLERANCE)).all(axis=0)
     order = SPLINE_ORDER[interpolation]
     data = image.data if order == 0 else image.data.astype(np.float32, copy=False)
-    return map_coordinates(data, voxels.T, order=order, mode="constant", cval=0.0)
+    return np.where(
+        seen, map_coordinates(data, np.clip(voxels, 0, last), order=order, mode="nearest"), data.dtype.type(0)
+    )
 
 
 def _sample_vectors(field_image: Image, world: np.ndarray) -> np.ndarray:
     from scipy.ndimage import map_coordinates
 
-    to_voxel = np.linalg.inv(field_image.affine)
-    voxels = (world @ to_voxel[:3, :3].T + to_voxel[:3, 3]).T
+    voxels = _to_voxels(field_image.affine, world)
     parts = [map_coordinates(field_image.data[..., axis], voxels, order=1, mode="nearest") for axis in range(3)]
     return np.stack(parts, axis=-1)
+
+
+def _to_voxels(affine: np.ndarray, world: np.ndarray) -> np.ndarray:
+    """Voxel coordinates (3, n) of world points (n, 3)."""
+    inverse = np.linalg.inv(affine)
+    return inverse[:3, :3] @ world.T + inverse[:3, 3:]
 
 
 def _apply_mean(image: Image, reference: Image, transform: Transform) -> Image:

@@ -1,0 +1,119 @@
+"""Arterial spin labelling: sort, correct for motion, register to the T1w image, quantify perfusion."""
+
+
+rule prepare_asl:
+    """Check the ASL metadata of a session and sort its volumes."""
+    input:
+        asl=bids_files("asl"),
+        m0=bids_files("m0"),
+    output:
+        series=derivative("perf", "asl", desc="raw"),
+        m0scan=derivative("perf", "m0scan", desc="raw"),
+        labelling=derivative("perf", "labelling", ".json"),
+    log:
+        "<logs>/prepare_asl/sub-{subject}_ses-{session}.log",
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=1,
+    params:
+        settings=config["asl"],
+        step_version=step_version("prepare_asl"),
+    script:
+        "../../scripts/prepare_asl.py"
+
+
+rule correct_asl_motion:
+    """Correct the ASL series for head motion and bring its M0 image onto it."""
+    input:
+        series=derivative("perf", "asl", desc="raw"),
+        m0scan=derivative("perf", "m0scan", desc="raw"),
+        labelling=derivative("perf", "labelling", ".json"),
+    output:
+        preproc=derivative("perf", "asl", desc="preproc"),
+        m0=derivative("perf", "m0scan", desc="aligned"),
+        motion=derivative("perf", "timeseries", ".tsv", desc="motion"),
+    log:
+        "<logs>/correct_asl_motion/sub-{subject}_ses-{session}.log",
+    benchmark:
+        "<benchmarks>/correct_asl_motion/sub-{subject}_ses-{session}.tsv"
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        seed=config["study"]["seed"],
+        step_version=step_version("correct_asl_motion"),
+    script:
+        "../../scripts/correct_asl_motion.py"
+
+
+rule register_m0:
+    """Register the M0 image to the T1w image and bring brain and tissue maps onto the ASL grid."""
+    input:
+        m0=derivative("perf", "m0scan", desc="aligned"),
+        t1w=derivative("anat", "T1w", desc="preproc"),
+        t1w_mask=derivative("anat", "mask", desc="brain"),
+        csf=derivative("anat", "probseg", label="CSF"),
+        gm=derivative("anat", "probseg", label="GM"),
+        wm=derivative("anat", "probseg", label="WM"),
+    output:
+        transform=derivative("perf", "xfm", ".mat", from_="asl", to="T1w", mode="image"),
+        mask=derivative("perf", "mask", desc="brain"),
+        csf=derivative("perf", "probseg", space="asl", label="CSF"),
+        gm=derivative("perf", "probseg", space="asl", label="GM"),
+        wm=derivative("perf", "probseg", space="asl", label="WM"),
+    log:
+        "<logs>/register_m0/sub-{subject}_ses-{session}.log",
+    benchmark:
+        "<benchmarks>/register_m0/sub-{subject}_ses-{session}.tsv"
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        seed=config["study"]["seed"],
+        step_version=step_version("register_m0"),
+    script:
+        "../../scripts/register_m0.py"
+
+
+rule quantify_cbf:
+    """Quantify perfusion by the consensus formula and judge its quality."""
+    input:
+        series=derivative("perf", "asl", desc="preproc"),
+        m0=derivative("perf", "m0scan", desc="aligned"),
+        mask=derivative("perf", "mask", desc="brain"),
+        labelling=derivative("perf", "labelling", ".json"),
+        motion=derivative("perf", "timeseries", ".tsv", desc="motion"),
+        transform=derivative("perf", "xfm", ".mat", from_="asl", to="T1w", mode="image"),
+        t1w=derivative("anat", "T1w", desc="preproc"),
+        csf=derivative("perf", "probseg", space="asl", label="CSF"),
+        gm=derivative("perf", "probseg", space="asl", label="GM"),
+        wm=derivative("perf", "probseg", space="asl", label="WM"),
+    output:
+        cbf=derivative("perf", "cbf"),
+        cbf_t1w=derivative("perf", "cbf", space="T1w"),
+        deltam=derivative("perf", "deltam", desc="mean"),
+        calibrated=derivative("perf", "m0scan", desc="calibrated"),
+        pairs=derivative("perf", "pairs", ".tsv", desc="outliers"),
+        metrics=derivative("perf", "metrics", ".tsv", desc="qc"),
+    log:
+        "<logs>/quantify_cbf/sub-{subject}_ses-{session}.log",
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=1,
+    params:
+        settings=config["asl"],
+        step_version=step_version("quantify_cbf"),
+    script:
+        "../../scripts/quantify_cbf.py"
