@@ -9,7 +9,9 @@ from scan2map.provenance import sidecar_path, write_sidecar
 def test_sidecar_names_step_settings_units_and_software(tmp_path, monkeypatch):
     monkeypatch.setitem(versions.STEP_VERSIONS, "fit_tensor", 7)
     image = tmp_path / "sub-01_dwimap.nii.gz"
-    path = write_sidecar(image, step="fit_tensor", description="FA.", sources=["a.nii.gz"], settings={"x": 1}, units="1")
+    path = write_sidecar(
+        image, step="fit_tensor", description="FA.", sources=["a.nii.gz"], settings={"x": 1}, units="1"
+    )
     content = json.loads(path.read_text())
     assert path == tmp_path / "sub-01_dwimap.json" == sidecar_path(image)
     assert content["GeneratedBy"]["StepVersion"] == 7
