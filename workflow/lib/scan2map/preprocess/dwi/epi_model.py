@@ -154,6 +154,7 @@ class EpiModel:
         self.volumes = [blurred_coefficients(image, blur_fwhm_mm / size) for image in images]
         strides = np.maximum(np.floor(sample_spacing_mm / size + 1e-6), 1).astype(int)
         self.voxels_per_sample = int(strides.prod())
+        self.sample_spacing_mm = strides * size
         self.positions = [np.arange((n - 1) % step / 2, n, step) for n, step in zip(self.shape, strides, strict=True)]
         axes = [torch.as_tensor(position).to(images) for position in self.positions]
         self.points = torch.stack(torch.meshgrid(*axes, indexing="ij"))

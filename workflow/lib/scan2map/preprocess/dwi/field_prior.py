@@ -9,16 +9,28 @@ a penalty on all second derivatives does. A weak bending energy keeps the field 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+from torch.nn.functional import max_pool3d
 
 from scan2map.preprocess.dwi.bspline_field import BSplineField
 
 FULL_SIGNAL = 0.5  # of the mean head intensity: from here on a voxel counts as tissue
+MARGIN_MM = 5.0  # nearer than this to air or bone the splines cannot follow the field's kink
 
 
-def tissue_weight(image: torch.Tensor) -> torch.Tensor:
-    """How much of each voxel is tissue (0 to 1), judged by its signal; the mean head intensity is one."""
-    return (image / FULL_SIGNAL).clamp(0, 1).square()
+def tissue_weight(image: torch.Tensor, spacing_mm: Sequence[float]) -> torch.Tensor:
+    """How much each sample lies well inside tissue (0 to 1), judged by the signal around it.
+
+    Args:
+        image: undistorted image, mean head intensity one, shape (x, y, z).
+        spacing_mm: distance of the samples along each axis.
+    """
+    weight = (image / FULL_SIGNAL).clamp(0, 1).square()
+    reach = [max(round(MARGIN_MM / spacing), 1) for spacing in spacing_mm]
+    window = [2 * steps + 1 for steps in reach]
+    return -max_pool3d(-weight[None, None], window, stride=1, padding=reach)[0, 0]
 
 
 class FieldPrior:

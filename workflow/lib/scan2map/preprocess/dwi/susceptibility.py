@@ -41,11 +41,11 @@ class Level:
 
 # TOPUP's schedule (b02b0.cnf) in five steps instead of nine.
 SCHEDULE = (
-    Level(5.0, 8.0, 8.0, bending=1000, harmonic=300, estimate_motion=True),
-    Level(3.5, 6.0, 6.0, bending=300, harmonic=300, estimate_motion=True),
-    Level(2.5, 6.0, 4.0, bending=30, harmonic=300, estimate_motion=True),
-    Level(1.5, 3.0, 3.0, bending=30, harmonic=300, estimate_motion=True),
-    Level(1.0, 0.0, 0.0, bending=30, harmonic=300, estimate_motion=False),
+    Level(5.0, 8.0, 8.0, bending=1000, harmonic=3000, estimate_motion=True),
+    Level(3.5, 6.0, 6.0, bending=300, harmonic=3000, estimate_motion=True),
+    Level(2.5, 6.0, 4.0, bending=60, harmonic=3000, estimate_motion=True),
+    Level(1.5, 3.0, 3.0, bending=60, harmonic=3000, estimate_motion=True),
+    Level(1.0, 0.0, 0.0, bending=60, harmonic=3000, estimate_motion=False),
 )
 
 
@@ -128,7 +128,7 @@ def fit_level(model: EpiModel, state: State, level: Level, settings: dict) -> tu
     state = _rescaled(state, model.linearise(state))
     linearised = model.linearise(state)
     smoothness = settings["smoothness"]
-    tissue = tissue_weight(linearised.corrected.mean(0)) * model.voxels_per_sample
+    tissue = tissue_weight(linearised.corrected.mean(0), model.sample_spacing_mm) * model.voxels_per_sample
     prior = FieldPrior(model.basis, smoothness * level.bending, smoothness * level.harmonic * tissue)
     fraction = 1.0
     for _ in range(settings["iterations"]):
