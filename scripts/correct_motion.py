@@ -5,18 +5,22 @@ from scan2map.logs import rule_log
 
 def main(smk):
     with rule_log(smk):
-        from scan2map.preprocess.dwi.correct import correct_motion
+        from scan2map.preprocess.dwi.engine import correct_motion
 
         correct_motion(
-            dwi=smk.input.dwi,
-            bval=smk.input.bval,
-            bvec=smk.input.bvec,
-            acquisition=smk.input.acquisition,
-            fieldmap=smk.input.fieldmap,
-            mask=smk.input.mask,
+            files={
+                "dwi": smk.input.dwi,
+                "bval": smk.input.bval,
+                "bvec": smk.input.bvec,
+                "acquisition": smk.input.acquisition,
+                "fieldmap": smk.input.fieldmap,
+                "mask": smk.input.mask,
+            },
+            runs=smk.input.runs,
             settings=smk.params.settings,
             device=smk.params.device,
             seed=smk.params.seed,
+            threads=smk.threads,
             output=smk.output,
         )
 

@@ -47,7 +47,7 @@ rule mask_dwi:
         mem_mb=2500,
         runtime=10,
     params:
-        settings=config["dwi"],
+        settings={block: config[block] for block in ("dwi", "fsl")},
         step_version=step_version("mask_dwi"),
     script:
         "../../scripts/mask_dwi.py"
@@ -62,6 +62,7 @@ rule correct_motion:
         acquisition=rules.prepare_dwi.output.acquisition,
         fieldmap=derivative("fmap", "fieldmap", desc="pepolar"),
         mask=rules.mask_dwi.output.mask,
+        runs=bids_files("dwi"),
     output:
         dwi=derivative("dwi", "dwi", desc="preproc"),
         bval=derivative("dwi", "dwi", ".bval", desc="preproc"),
@@ -79,7 +80,7 @@ rule correct_motion:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=config["dwi"],
+        settings={block: config[block] for block in ("dwi", "fsl")},
         device=config["study"]["device"],
         seed=config["study"]["seed"],
         step_version=step_version("correct_motion"),
@@ -113,7 +114,7 @@ rule fit_tensor:
         mem_mb=3000,
         runtime=10,
     params:
-        settings=config["dwi"],
+        settings={block: config[block] for block in ("dwi", "fsl")},
         device=config["study"]["device"],
         step_version=step_version("fit_tensor"),
     script:
@@ -153,3 +154,72 @@ rule align_dwi:
         step_version=step_version("align_dwi"),
     script:
         "../../scripts/align_dwi.py"
+
+
+rule resample_tensor:
+    """Bring the tensor maps into the space of the T1w image, turned with the head."""
+    input:
+        tensor=rules.fit_tensor.output.tensor,
+        mask=rules.mask_dwi.output.mask,
+        transform=rules.align_dwi.output.transform,
+        t1w=derivative("anat", "T1w", desc="preproc"),
+    output:
+        FA=derivative("dwi", "dwimap", space="T1w", model="DTI", param="FA"),
+        MD=derivative("dwi", "dwimap", space="T1w", model="DTI", param="MD"),
+        AD=derivative("dwi", "dwimap", space="T1w", model="DTI", param="AD"),
+        RD=derivative("dwi", "dwimap", space="T1w", model="DTI", param="RD"),
+        tensor=derivative("dwi", "dwimap", space="T1w", model="DTI", param="tensor"),
+        direction=derivative(
+            "dwi", "dwimap", space="T1w", model="DTI", param="direction"
+        ),
+    log:
+        "<logs>/resample_tensor/sub-{subject}_ses-{session}.log",
+    benchmark:
+        "<benchmarks>/resample_tensor/sub-{subject}_ses-{session}.tsv"
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=10,
+    params:
+        settings=config["dwi"],
+        step_version=step_version("resample_tensor"),
+    script:
+        "../../scripts/resample_tensor.py"
+
+
+rule assess_dwi:
+    """Judge the quality of the diffusion scan in one row of numbers."""
+    input:
+        merged_dwi=rules.prepare_dwi.output.dwi,
+        merged_bval=rules.prepare_dwi.output.bval,
+        merged_bvec=rules.prepare_dwi.output.bvec,
+        dwi=rules.correct_motion.output.dwi,
+        bval=rules.correct_motion.output.bval,
+        bvec=rules.correct_motion.output.bvec,
+        motion=rules.correct_motion.output.motion,
+        outliers=rules.correct_motion.output.outliers,
+        mask=rules.mask_dwi.output.mask,
+        tensor=rules.fit_tensor.output.tensor,
+        S0=rules.fit_tensor.output.S0,
+        FA=rules.fit_tensor.output.FA,
+        transform=rules.align_dwi.output.transform,
+        t1w_mask=derivative("anat", "mask", desc="brain"),
+    output:
+        metrics=derivative("dwi", "metrics", ".tsv", desc="qc"),
+    log:
+        "<logs>/assess_dwi/sub-{subject}_ses-{session}.log",
+    benchmark:
+        "<benchmarks>/assess_dwi/sub-{subject}_ses-{session}.tsv"
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=5,
+    params:
+        settings=config["dwi"],
+        step_version=step_version("assess_dwi"),
+    script:
+        "../../scripts/assess_dwi.py"

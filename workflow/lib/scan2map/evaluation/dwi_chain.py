@@ -16,9 +16,9 @@ from scan2map.images import Image, load_image, save_image
 from scan2map.phantom.series import Series
 from scan2map.preprocess.dwi.correct import correct_motion
 from scan2map.preprocess.dwi.dti import fit_series
+from scan2map.preprocess.dwi.engine import mask_dwi
 from scan2map.preprocess.dwi.fieldmap_files import estimate_field_files
 from scan2map.preprocess.dwi.gradients import GradientTable, bvec_to_world, read_gradients, write_gradients
-from scan2map.preprocess.dwi.mask import mask_dwi
 from scan2map.preprocess.dwi.prepare import prepare_dwi
 from scan2map.preprocess.dwi.tensor import TensorMaps
 from scan2map.provenance import write_json
@@ -122,7 +122,7 @@ class Chain:
 
     def find_brain(self) -> None:
         """Brain mask of the corrected b = 0 images."""
-        mask_dwi(self._field["corrected"], self.settings["dwi"], mask=self._mask)
+        mask_dwi(self._field["corrected"], self.settings, mask=self._mask, threads=self._threads)
 
     def correct(self, name: str, **motion) -> Corrected:
         """Undo distortion, motion and eddy currents.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
 from scan2map.errors import DataError
-from scan2map.images import Image, load_image, save_image
-from scan2map.provenance import write_sidecar
+from scan2map.images import Image
 
 # No living head has less or more brain than this (ml, with its cerebrospinal fluid); a mask outside is a failed mask.
 BRAIN_VOLUME_ML = (400.0, 2500.0)
@@ -34,9 +35,8 @@ def deepbet_mask(image: Image) -> np.ndarray:
     except AssertionError as error:
         raise DataError(f"No brain was found in the b = 0 image ({error})", remedy="look at the image") from error
     inside = nib.as_closest_canonical(mask).get_fdata() > 0
-    to_image = nib.orientations.ornt_transform(
-        nib.orientations.io_orientation(np.diag([1, 1, 1, 1])), nib.orientations.io_orientation(image.affine)
-    )
+    canonical = nib.orientations.axcodes2ornt("RAS")
+    to_image = nib.orientations.ornt_transform(canonical, nib.orientations.io_orientation(image.affine))
     inside = nib.orientations.apply_orientation(inside, to_image).astype(bool)
     return ndimage.binary_dilation(inside, iterations=DEEPBET_DILATION)
 
@@ -56,17 +56,17 @@ def otsu_mask(image: Image) -> np.ndarray:
 METHODS = {"deepbet": deepbet_mask, "median_otsu": otsu_mask}
 
 
-def brain_mask(image: Image, method: str) -> np.ndarray:
-    """Brain mask of a b = 0 image: the method's largest piece, holes filled.
+def brain_mask(image: Image, find: Callable[[Image], np.ndarray]) -> np.ndarray:
+    """Brain mask of a b = 0 image: the largest piece of what a method finds, holes filled.
 
     Args:
         image: (x, y, z), undistorted if possible.
-        method: ``deepbet`` or ``median_otsu``.
+        find: the method, for example one of ``METHODS``.
 
     Raises:
         DataError: the mask's volume is not that of a brain.
     """
-    mask = ndimage.binary_fill_holes(_largest_piece(METHODS[method](image)))
+    mask = ndimage.binary_fill_holes(_largest_piece(find(image)))
     volume_ml = float(mask.sum() * np.prod(image.voxel_size_mm) / 1000)
     low, high = BRAIN_VOLUME_ML
     if not low <= volume_ml <= high:
@@ -82,24 +82,3 @@ def brain_mask(image: Image, method: str) -> np.ndarray:
 def _largest_piece(mask: np.ndarray) -> np.ndarray:
     pieces, count = ndimage.label(mask)
     return pieces == 1 + np.argmax(ndimage.sum_labels(mask, pieces, range(1, count + 1))) if count else mask
-
-
-def mask_dwi(epi, settings: dict, *, mask) -> None:
-    """Write the brain mask of the corrected b = 0 images (mean over volumes).
-
-    Args:
-        epi: corrected b = 0 images, (x, y, z) or (x, y, z, directions).
-        settings: block ``dwi``.
-        mask: output path.
-    """
-    image = load_image(epi)
-    mean = image.data.mean(3) if image.data.ndim == 4 else image.data
-    save_image(mask, brain_mask(Image(mean, image.affine), settings["mask"]["method"]), image.affine, dtype=np.uint8)
-    write_sidecar(
-        mask,
-        step="mask_dwi",
-        description="Brain mask of the corrected b = 0 image",
-        sources=[epi],
-        settings=settings["mask"],
-        Type="Brain",
-    )
