@@ -230,7 +230,7 @@ def load_transform(path) -> Transform:
     path = Path(path)
     try:
         return _read_itk_affine(path) if path.suffix == ".mat" else _read_itk_displacement(path)
-    except (KeyError, ValueError, OSError, nib.filebasedimages.ImageFileError) as error:
+    except Exception as error:  # SciPy and NiBabel each raise kinds of their own
         raise DataError(
             f"The transform cannot be read ({error})", file=path, remedy="delete it and run again"
         ) from error

@@ -22,6 +22,8 @@ from scan2map.provenance import write_sidecar
 
 # Overlap (Dice) of the template's brain and the subject's: a registration below has failed.
 LEAST_OVERLAP = 0.85
+# Voxel sizes of the two levels of the affine registration.
+AFFINE_LEVELS_MM = (8.0, 4.0)
 POINT_COLUMNS = ("index", "name", "x_mm", "y_mm", "z_mm")
 
 
@@ -53,11 +55,12 @@ def register_template(brain: Image, settings: dict, seed: int) -> tuple[Transfor
     """
     fixed = resample_isotropic(brain, settings["resolution_mm"])
     template = load_template(settings["resolution_mm"])
+    shrink = tuple(max(1, round(voxel_mm / settings["resolution_mm"])) for voxel_mm in AFFINE_LEVELS_MM)
     start = register_affine(
         fixed,
         template,
         initial="mass",
-        shrink_factors=(4, 2),
+        shrink_factors=shrink,
         smoothing_voxels=(2, 1),
         iterations=(500, 250),
         seed=seed,
@@ -65,7 +68,11 @@ def register_template(brain: Image, settings: dict, seed: int) -> tuple[Transfor
     warp = register_nonlinear(
         fixed, template, initial=start, iterations=tuple(settings["nonlinear_iterations"]), seed=seed
     )
-    overlap = _dice(apply_transform(template, fixed, warp).data > 0.1 * template.data.max(), fixed.data > 0)
+    inside = [
+        apply_transform(Image((image.data > 0).astype(np.float32), image.affine), fixed, transform, "mean").data > 0.5
+        for image, transform in ((template, warp), (brain, Transform()))
+    ]
+    overlap = _dice(*inside)
     if overlap < LEAST_OVERLAP:
         raise DataError(
             "The template could not be registered to the T1w image",

@@ -21,6 +21,8 @@ HISTOGRAM_BINS = 400
 # Tissue means start at these percentiles of the brain's intensities.
 START_PERCENTILES = (8, 50, 90)
 EM_ITERATIONS = 100
+# Neighbouring means lie at least this many spreads apart; one tissue alone, split in three, gives about 1.5.
+LEAST_SEPARATION = 2.0
 # Each update moves a tissue's variance, and the share of a mixture, half way to their common mean: without it a narrow
 # class can swallow a neighbour when the bias field is strong (measured on two T1w reconstructions of one scan).
 POOLING = 0.5
@@ -230,8 +232,7 @@ def _pure_spread(levels, weighted, mixtures, means) -> np.ndarray:
 
 
 def _check_model(means: np.ndarray, spread: np.ndarray) -> None:
-    """Neighbouring means must lie further apart than half of their spreads together."""
-    if (np.diff(means) < (spread[:-1] + spread[1:]) / 2).any():
+    if (np.diff(means) < LEAST_SEPARATION * (spread[:-1] + spread[1:]) / 2).any():
         raise DataError(
             "The T1w image does not tell CSF, grey and white matter apart",
             found=f"mean intensities {np.round(means, 1).tolist()}, spreads {np.round(spread, 1).tolist()}",
