@@ -28,6 +28,7 @@ def test_known_errors_come_back(tmp_path):
     assert values["brain", "displacement", "bias"] == pytest.approx(6.0 * READOUT_S, rel=1e-4)
     assert values["GM", "CBF", "median_relative_error"] == pytest.approx(0.1, rel=1e-4)
     assert values["WM", "CBF", "ratio_of_means"] == pytest.approx(1.1, rel=1e-4)
+    assert values["WM", "CBF", "relative_error_of_mean"] == pytest.approx(0.1, rel=1e-3)
     assert values["GM", "segmentation", "dice"] == 1
 
 

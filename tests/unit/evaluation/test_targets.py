@@ -33,9 +33,9 @@ def long_rows(tmp_path, *values):
     return path
 
 
-def validate(tmp_path, targets, *values, kind="phantom"):
+def validate(tmp_path, targets, *values, kinds=("phantom",)):
     out = tmp_path / "rail.tsv"
-    validate_rail([long_rows(tmp_path, *values)], out, targets=targets, kind=kind, settings=SETTINGS)
+    validate_rail([long_rows(tmp_path, *values)], out, targets=targets, kinds=kinds, settings=SETTINGS)
     return read_table(out)
 
 
@@ -58,15 +58,22 @@ def test_a_target_without_a_measurement_is_not_met(tmp_path):
     assert row["met"] == "no"
 
 
+def test_a_figure_without_a_target_has_no_verdict(tmp_path):
+    targets = write_targets(tmp_path, {"op": "none", "number": None, "unit": "Hz"})
+    row = validate(tmp_path, targets, 0.25, 0.75).iloc[0]
+    assert (row["value"], row["target"]) == (0.5, "reported, Hz")
+    assert row["met"] == "" or pd.isna(row["met"])
+
+
 def test_only_targets_of_the_kind_of_study(tmp_path):
     targets = write_targets(tmp_path, {}, {"id": "scan", "study": "scan"}, {"id": "both", "study": "any"})
-    assert [target["id"] for target in load_targets(targets, "scan")] == ["scan", "both"]
+    assert [target["id"] for target in load_targets(targets, ["scan"])] == ["scan", "both"]
 
 
 @pytest.mark.parametrize("broken", [[{"op": "<"}], [{"surplus": 1}], [{}, {}]])
 def test_a_broken_table_of_targets_is_refused(tmp_path, broken):
     with pytest.raises(SettingError, match="targets is not valid"):
-        load_targets(write_targets(tmp_path, *broken), "phantom")
+        load_targets(write_targets(tmp_path, *broken), ["phantom"])
 
 
 def test_merging_keeps_rows_and_refuses_doubles(tmp_path):
@@ -82,5 +89,5 @@ def test_merging_keeps_rows_and_refuses_doubles(tmp_path):
 
 def test_the_shipped_targets_are_valid(pytestconfig):
     path = pytestconfig.rootpath / "workflow/report/targets/rail.yaml"
-    assert {target["study"] for target in load_targets(path, "phantom")} == {"phantom"}
-    assert len(load_targets(path, "scan")) >= 3
+    assert {target["study"] for target in load_targets(path, ["phantom"])} == {"phantom"}
+    assert len(load_targets(path, ["scan"])) >= 3

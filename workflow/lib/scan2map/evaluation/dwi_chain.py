@@ -14,9 +14,8 @@ from scan2map.evaluation.dwi_simulation import SimulatedScan
 from scan2map.evaluation.long_table import write_table
 from scan2map.images import Image, load_image, save_image
 from scan2map.phantom.series import Series
-from scan2map.preprocess.dwi.correct import correct_motion
 from scan2map.preprocess.dwi.dti import fit_series
-from scan2map.preprocess.dwi.engine import mask_dwi
+from scan2map.preprocess.dwi.engine import correct_motion, mask_dwi
 from scan2map.preprocess.dwi.fieldmap_files import estimate_field_files
 from scan2map.preprocess.dwi.gradients import GradientTable, bvec_to_world, read_gradients, write_gradients
 from scan2map.preprocess.dwi.prepare import prepare_dwi
@@ -92,7 +91,7 @@ class Chain:
     """
 
     def __init__(self, folder, settings: Mapping, device: str = "cpu", threads: int = 1):
-        self.folder, self.settings = Path(folder), settings
+        self.folder, self.settings = Path(folder), dict(settings)
         self._where = {"device": device}
         self._threads = threads
         self._merged = _paths(self.folder, MERGED_OUTPUTS)
@@ -134,10 +133,11 @@ class Chain:
         output = {key: self.folder / f"{name}.{key}" for key in ("bval", "bvec")}
         output |= {key: self.folder / f"{name}_{key}.tsv" for key in ("motion", "outliers")}
         output["dwi"] = self.folder / f"{name}.nii.gz"
-        settings = self.settings["dwi"] | {"motion": self.settings["dwi"]["motion"] | motion}
-        merged = {key: self._merged[key] for key in ("dwi", "bval", "bvec", "acquisition")}
-        files = {"fieldmap": self._field["fieldmap"], "mask": self._mask}
-        correct_motion(**merged, **files, settings=settings, output=output, **self._where)
+        diffusion = self.settings["dwi"]
+        settings = self.settings | {"dwi": diffusion | {"motion": diffusion["motion"] | motion}}
+        files = {key: self._merged[key] for key in ("dwi", "bval", "bvec", "acquisition")}
+        files |= {"fieldmap": self._field["fieldmap"], "mask": self._mask}
+        correct_motion(files, settings, output=output, threads=self._threads, **self._where)
         slices = read_frame(output["outliers"], ("volume", "slice", "outlier"))
         found = slices.pivot(index="volume", columns="slice", values="outlier").to_numpy() == "yes"
         parameters = read_frame(output["motion"], RIGID)[list(RIGID)].to_numpy()

@@ -186,7 +186,9 @@ def simulated_head(
     largest_hz = settings["max_shift_voxels"] / diffusion["total_readout_time_s"]
     built = build_subject(subject, dict(head) | {"field_max_hz": largest_hz}, seed)
     place = pose(subject, session, seed)
-    return SimulatedHead(Scanner(built, place, dict(protocol) | {"dwi": diffusion}, session_seed(subject, session, seed)))
+    return SimulatedHead(
+        Scanner(built, place, dict(protocol) | {"dwi": diffusion}, session_seed(subject, session, seed))
+    )
 
 
 def run_dwi_experiment(
@@ -214,5 +216,7 @@ def run_dwi_experiment(
         chain = Chain(folder, steps, device, threads)
         experiment = Experiment(simulated, chain, settings, settings["tissue_threshold"])
         rows = list(CONDITIONS[condition](experiment))
-    table = long_table((row._replace(metric=f"{condition}:{row.metric}") for row in rows), subject=subject, session=session)
+    table = long_table(
+        (row._replace(metric=f"{condition}:{row.metric}") for row in rows), subject=subject, session=session
+    )
     write_long_table(table, out, step=STEP, description=DESCRIPTION, settings=dict(settings) | {"seed": seed})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +16,16 @@ from scan2map.evaluation.long_table import gather_tables, read_table, write_tabl
 from scan2map.provenance import commit
 
 COLUMNS = ("id", "description", "value", "ci_low", "ci_high", "target", "met", "commit")
-OPERATORS = {"<=": operator.le, ">=": operator.ge, "==": operator.eq}
+# ``none``: a figure that is reported beside the others, without a target of its own.
+OPERATORS = {"<=": operator.le, ">=": operator.ge, "==": operator.eq, "none": None}
 
 
-def load_targets(path, kind: str) -> list[dict]:
-    """The targets that apply to a kind of study.
+def load_targets(path, kinds: Collection[str]) -> list[dict]:
+    """The targets that apply to a study.
 
     Args:
         path: YAML with a list ``targets``, each with the keys named below.
-        kind: ``phantom`` or ``scan``.
+        kinds: what the study is: ``phantom`` or ``scan``, and ``fsl`` where results of FSL stand beside it.
 
     Raises:
         SettingError: an entry is incomplete or an id stands twice.
@@ -37,7 +38,7 @@ def load_targets(path, kind: str) -> list[dict]:
     if broken or doubled:
         allowed = ", ".join(sorted(needed))
         raise SettingError("The table of targets is not valid", file=path, found=broken or doubled, allowed=allowed)
-    return [target for target in targets if target["study"] in (kind, "any")]
+    return [target for target in targets if target["study"] in (*kinds, "any")]
 
 
 def _measure(target: Mapping, table: pd.DataFrame, settings: Mapping) -> Interval | None:
@@ -53,35 +54,41 @@ def _text(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.4g}"
 
 
+def _verdict(target: Mapping, measured: Interval | None) -> dict[str, str]:
+    unit = "" if target["unit"] == "1" else f" {target['unit']}"
+    compare = OPERATORS[target["op"]]
+    if compare is None:
+        return {"target": f"reported{unit and ','}{unit}", "met": ""}
+    met = measured is not None and compare(measured.value, target["number"])
+    return {"target": f"{target['op']} {target['number']:g}{unit}", "met": "yes" if met else "no"}
+
+
 def target_row(target: Mapping, measured: Interval | None) -> dict[str, str]:
     """One row of the validation table; a target without a measurement is not met."""
     value, low, high = measured or (np.nan, np.nan, np.nan)
-    met = measured is not None and OPERATORS[target["op"]](value, target["number"])
-    unit = "" if target["unit"] == "1" else f" {target['unit']}"
     return {
         "id": target["id"],
         "description": target["description"],
         "value": _text(value),
         "ci_low": _text(low),
         "ci_high": _text(high),
-        "target": f"{target['op']} {target['number']:g}{unit}",
-        "met": "yes" if met else "no",
+        **_verdict(target, measured),
         "commit": commit(),
     }
 
 
-def validate_rail(tables: Iterable, out, *, targets, kind: str, settings: Mapping) -> None:
+def validate_rail(tables: Iterable, out, *, targets, kinds: Collection[str], settings: Mapping) -> None:
     """Write the validation table of one study.
 
     Args:
         tables: long tables of its sessions (truth, opposed b = 0, scanner maps).
         out: the table to write.
         targets: the YAML file of targets.
-        kind: ``phantom`` or ``scan``.
+        kinds: as for :func:`load_targets`.
         settings: ``confidence``, ``resamples``, ``seed`` of the bootstrap over subjects.
     """
     table = gather_tables(tables)
-    rows = [target_row(target, _measure(target, table, settings)) for target in load_targets(targets, kind)]
+    rows = [target_row(target, _measure(target, table, settings)) for target in load_targets(targets, kinds)]
     write_table(pd.DataFrame(rows, columns=list(COLUMNS)), out)
 
 

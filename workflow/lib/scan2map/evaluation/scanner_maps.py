@@ -88,7 +88,8 @@ def agreement_rows(ours: np.ndarray, theirs: np.ndarray, inside: np.ndarray, *, 
     yield Row("brain_interior", metric, "pearson_r", pearson_r(ours[inside], theirs[inside]), "1", int(inside.sum()))
 
 
-def _direction(file: str) -> str:
+def direction_label(file: str) -> str:
+    """Suffix of a metric that names the phase encoding of a BIDS file, such as ``_AP``; empty where it has none."""
     label = re.search(r"_dir-([A-Za-z0-9]+)_", file)
     return f"_{label[1]}" if label else ""
 
@@ -116,7 +117,7 @@ def series_rows(dwi, maps: Mapping[str, DicomSeries], brain: Image, edge_voxels:
         theirs = convert_series(maps[kind])
         if not same_grid(theirs, series, tolerance_mm=0.1):
             LOGGER.warning("series %d is resampled to the grid of its source", maps[kind].number)
-        metric = f"{KINDS[kind]}_scanner{_direction(str(dwi))}"
+        metric = f"{KINDS[kind]}_scanner{direction_label(str(dwi))}"
         yield from agreement_rows(ours, on_grid(theirs, series).data, inside, metric=metric)
 
 

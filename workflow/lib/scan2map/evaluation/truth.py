@@ -40,6 +40,7 @@ def error_rows(
     if count:
         ratio = float(np.mean(measured[region]) / np.mean(true[region]))
         yield Row(roi, metric, "ratio_of_means", ratio, "1", count)
+        yield Row(roi, metric, "relative_error_of_mean", abs(ratio - 1), "1", count)
 
 
 def _tissue_masks(files: Mapping[str, str], datatype: str, grid: Image, threshold: float) -> dict[str, np.ndarray]:

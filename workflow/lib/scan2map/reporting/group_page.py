@@ -62,12 +62,13 @@ def write_group_page(files: Mapping, out, *, study: Mapping, settings: Mapping, 
     rois = read_table(files["rois"])
     rows = session_rows(read_rows(files["inventory"]), read_notes(notes))
     tissue = rois[rois["roi"].isin(TISSUES)]
+    modalities = list(dict.fromkeys(modality for row in rows for modality in row.states))
     comparisons = {name: gather_tables(files[name]) for name in ("truth", "scanner")}
     page = render_page(
         "group.html.j2",
         study=study,
         sessions=rows,
-        modalities=list(dict.fromkeys(modality for row in rows for modality in row.states)),
+        modalities={modality: ModalityState(modality, "runs") for modality in modalities},
         counts=Counter((modality, state.status) for row in rows for modality, state in row.states.items()),
         subjects=len({row.subject for row in rows}),
         quality=_quality(files["quality"], settings["outlier_threshold"]),

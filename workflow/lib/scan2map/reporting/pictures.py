@@ -8,7 +8,7 @@ from io import BytesIO
 
 import numpy as np
 
-JPEG_QUALITY = 88
+JPEG_QUALITY = 85
 
 
 @dataclass(frozen=True)

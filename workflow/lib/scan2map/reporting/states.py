@@ -15,7 +15,8 @@ NAMES = {
     "bssfp": "bSSFP",
     "ctmr": "CT and MRI",
 }
-WORDS = {"runs": "done", "incomplete": "incomplete", "excluded": "excluded", "failed": "failed"}
+# Modalities that are converted to BIDS for the learned systems, without preprocessing of their own.
+CONVERTED_ONLY = ("bssfp", "ctmr")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,9 @@ class ModalityState:
     @property
     def word(self) -> str:
         """The status in words."""
-        return WORDS.get(self.status, self.status)
+        if self.status == "runs":
+            return "converted" if self.modality in CONVERTED_ONLY else "done"
+        return self.status
 
 
 def notice(state: ModalityState) -> str:

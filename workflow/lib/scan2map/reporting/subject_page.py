@@ -97,6 +97,11 @@ def _series_number(row: Mapping[str, str]) -> int:
     return int(row["number"]) if row["number"].isdigit() else 0
 
 
+def _figure(value: float, unit: str) -> str:
+    """A count without digits, anything else with three."""
+    return f"{value:.0f}" if float(value).is_integer() else number(shown_value(value, unit))
+
+
 def quality_rows(path) -> list[dict[str, str]]:
     """The figures of a session's quality table with the words of its sidecar; opposed b = 0 images stand elsewhere."""
     words = read_sidecar(path).get("Metrics", {})
@@ -105,7 +110,7 @@ def quality_rows(path) -> list[dict[str, str]]:
         {
             "modality": {"dwi": "Diffusion", "asl": "Perfusion"}.get(row.metric.partition("_")[0], ""),
             "name": words.get(row.metric, {}).get("Description", row.metric),
-            "value": number(shown_value(row.value, row.unit)),
+            "value": _figure(row.value, row.unit),
             "unit": shown_unit(row.unit),
             "trusted": words.get(row.metric, {}).get("TrustedRange", ""),
         }

@@ -21,7 +21,7 @@ class Style:
     """Size of the still pictures: ``slices`` per row, ``width_px``."""
 
     slices: int = 7
-    width_px: int = 1400
+    width_px: int = 1200
 
 
 def window(volume: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
