@@ -87,6 +87,11 @@ def test_merging_keeps_rows_and_refuses_doubles(tmp_path):
         merge_validation([other, other], tmp_path / "merged.tsv")
 
 
+def test_merging_nothing_is_refused(tmp_path):
+    with pytest.raises(SettingError, match="nothing to merge"):
+        merge_validation([], tmp_path / "merged.tsv")
+
+
 def test_the_shipped_targets_are_valid(pytestconfig):
     path = pytestconfig.rootpath / "workflow/report/targets/rail.yaml"
     assert {target["study"] for target in load_targets(path, ["phantom"])} == {"phantom"}

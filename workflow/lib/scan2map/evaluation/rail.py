@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -92,13 +92,18 @@ def validate_rail(tables: Iterable, out, *, targets, kinds: Collection[str], set
     write_table(pd.DataFrame(rows, columns=list(COLUMNS)), out)
 
 
-def merge_validation(sources: Iterable, out) -> None:
+def merge_validation(sources: Sequence, out) -> None:
     """Stack the validation tables of several studies, in the order given.
 
     Raises:
+        SettingError: no table is given.
         DataError: a table has other columns, or two tables give the same id.
     """
     tables = []
+    if not sources:
+        raise SettingError(
+            "There is nothing to merge", found="validation.sources is empty", remedy="list the tables in it"
+        )
     for source in sources:
         table = read_table(source).astype(object).fillna("")
         if tuple(table.columns) != COLUMNS:
@@ -106,7 +111,7 @@ def merge_validation(sources: Iterable, out) -> None:
                 "A validation table has other columns", file=source, found=list(table), allowed=list(COLUMNS)
             )
         tables.append(table)
-    merged = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
+    merged = pd.concat(tables, ignore_index=True)
     doubled = sorted(merged["id"][merged["id"].duplicated()])
     if doubled:
         raise DataError("Two validation tables give the same figure", found=doubled, remedy="list each study once")

@@ -10,7 +10,8 @@ from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 760, 190
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 14, 34
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# The page gives the classes c0, c1, ... colours that fit its light and dark theme.
+COLOURS = 6
 # Strip plots stand two beside each other.
 STRIP_WIDTH = 440
 ROW_HEIGHT = 34
@@ -86,10 +87,10 @@ def line_chart(series: Mapping[str, Sequence[float]], *, title: str, y_label: st
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 3, x_label))
     for place, (name, line) in enumerate(values.items()):
         points = " ".join(f"{horizontal(i):.1f},{vertical(value):.1f}" for i, value in enumerate(line))
-        colour = PALETTE[place % len(PALETTE)]
-        parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.6" points="{points}"/>')
+        colour = f"c{place % COLOURS}"
+        parts.append(f'<polyline class="{colour}" fill="none" stroke-width="1.6" points="{points}"/>')
         key = LEFT + 8 + 56 * place
-        parts.append(f'<line x1="{key}" x2="{key + 16}" y1="{TOP}" y2="{TOP}" stroke="{colour}" stroke-width="3"/>')
+        parts.append(f'<line class="{colour}" x1="{key}" x2="{key + 16}" y1="{TOP}" y2="{TOP}" stroke-width="3"/>')
         parts.append(_text(key + 20, TOP + 4, name, anchor="start"))
     return _svg(WIDTH, HEIGHT, title, parts)
 
@@ -112,7 +113,7 @@ def strip_plot(groups: Mapping[str, Mapping[str, float]], *, title: str, x_label
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{height - BOTTOM}"/>')
         parts.append(_text(x, height - BOTTOM + 16, f"{value:g}"))
     for row, (name, points) in enumerate(groups.items()):
-        parts += _strip_row(name, points, scale, TOP + ROW_HEIGHT * (row + 0.5), PALETTE[row % len(PALETTE)])
+        parts += _strip_row(name, points, scale, TOP + ROW_HEIGHT * (row + 0.5), f"c{row % COLOURS}")
     parts.append(_text((LEFT + STRIP_WIDTH - RIGHT) / 2, height - 3, x_label))
     return _svg(STRIP_WIDTH, height, title, parts)
 
@@ -126,7 +127,7 @@ def _strip_row(name: str, points: Mapping[str, float], scale: Scale, y: float, c
     for place, (label, value) in enumerate(points.items()):
         shift = JITTER * ROW_HEIGHT * ((place % 5) - 2) / 2 if len(points) > 1 else 0
         parts.append(
-            f'<circle cx="{scale(value):.1f}" cy="{y + shift:.1f}" r="4.2" fill="{colour}" fill-opacity=".75">'
+            f'<circle class="{colour}" cx="{scale(value):.1f}" cy="{y + shift:.1f}" r="4.2">'
             f"<title>{escape(label)}: {value:.4g}</title></circle>"
         )
     return parts
