@@ -15,7 +15,7 @@ from scan2map.provenance import write_sidecar
 TISSUES = ("CSF", "GM", "WM")
 # A voxel belongs to the brain if this share of it does in the T1w image ...
 BRAIN_SHARE = 0.5
-# ... and its M0 reaches this share of the brain's median (not where the signal has dropped out).
+# ... and its M0 reaches this share of the brain's upper quartile (not where the signal has dropped out).
 M0_SHARE = 0.3
 # The share of the T1w brain within the slices that must have M0 signal; less: the images do not match.
 LEAST_OVERLAP = 0.6
@@ -73,7 +73,7 @@ def brain_mask(m0: np.ndarray, share: np.ndarray) -> np.ndarray:
     brain = share > BRAIN_SHARE
     if not brain.any():
         raise DataError("The ASL scan does not cover the brain of the T1w image", remedy="are both of one session?")
-    signal = m0 > M0_SHARE * np.median(m0[brain])
+    signal = m0 > M0_SHARE * np.percentile(m0[brain], 75)
     overlap = float(signal[brain].mean())
     if overlap < LEAST_OVERLAP:
         raise DataError(

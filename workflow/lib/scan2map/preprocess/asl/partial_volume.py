@@ -8,6 +8,8 @@ from scan2map.images import Image
 
 # Voxels that take part have at least this much perfused tissue.
 LEAST_TISSUE = 0.1
+# Share of the tissue added to the diagonal of the normal equations: a neighbourhood of one tissue stays solvable.
+RIDGE = 1e-4
 
 
 def tissue_perfusion(
@@ -25,7 +27,7 @@ def tissue_perfusion(
         width_mm: edge length of the neighbourhood, mm; at least three voxels in the slice.
 
     Returns:
-        CBF of grey and of white matter (x, y, z); 0 where the neighbourhood cannot tell.
+        CBF of grey and of white matter (x, y, z); 0 where the neighbourhood does not hold that tissue.
 
     Source: Asllani, Borogovac and Brown 2008, MRM 60:1362.
     """
@@ -39,11 +41,11 @@ def tissue_perfusion(
         return uniform_filter(np.where(used, values, 0).astype(np.float64), size=size.tolist(), mode="constant")
 
     gg, gw, ww, gy, wy = local(gm * gm), local(gm * wm), local(wm * wm), local(gm * cbf), local(wm * cbf)
+    ridge = RIDGE * (gg + ww) + 1e-12
+    gg, ww = gg + ridge, ww + ridge
     determinant = gg * ww - gw * gw
-    solvable = mask & (determinant > 1e-6 * np.maximum(gg, ww) ** 2)
-    safe = np.where(solvable, determinant, 1)
-    grey = np.where(solvable, (ww * gy - gw * wy) / safe, 0)
-    white = np.where(solvable, (gg * wy - gw * gy) / safe, 0)
+    grey = np.where(mask, (ww * gy - gw * wy) / determinant, 0)
+    white = np.where(mask, (gg * wy - gw * gy) / determinant, 0)
     return grey.astype(np.float32), white.astype(np.float32)
 
 

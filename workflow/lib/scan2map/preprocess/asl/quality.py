@@ -12,6 +12,7 @@ LEAST_VOXELS = 20
 # Huber's loss: linear beyond this many robust standard deviations (95 % efficiency for Gaussian noise).
 HUBER_LIMIT = 1.345
 REGRESSION_ITERATIONS = 30
+LEAST_MISFIT = 1e-6  # ml/100g/min: below, a fit is perfect
 QEI_SMOOTHING_FWHM_MM = 5.0
 
 # name: (meaning, unit, range in which a map deserves trust)
@@ -57,8 +58,8 @@ def pure_tissue_cbf(cbf: np.ndarray, mask: np.ndarray, tissues: dict[str, np.nda
     for _ in range(REGRESSION_ITERATIONS):
         solution = np.linalg.lstsq(design * np.sqrt(weight)[:, None], values * np.sqrt(weight), rcond=None)[0]
         misfit = np.abs(values - design @ solution)
-        limit = HUBER_LIMIT * 1.4826 * float(np.median(misfit))
-        weight = np.minimum(1, limit / np.maximum(misfit, 1e-9))
+        limit = max(HUBER_LIMIT * 1.4826 * float(np.median(misfit)), LEAST_MISFIT)
+        weight = np.minimum(1, limit / np.maximum(misfit, LEAST_MISFIT))
     return {"GM": float(solution[0]), "WM": float(solution[1])}
 
 
