@@ -107,9 +107,7 @@ def _per_volume(value, count: int, name: str) -> list:
         return [value] * count
     values = list(value)
     if len(values) != count:
-        raise DataError(
-            f"The number of values of {name} differs from the number of volumes", found=len(values), allowed=count
-        )
+        raise DataError(f"{name} does not have one value per volume", found=len(values), allowed=count)
     return values
 
 

@@ -25,6 +25,7 @@ from scan2map.preprocess.dwi.rigid import rigid_parameters
 
 SMALLEST_VARIANCE = 1e-10  # of a residual; the head's mean intensity is one
 STEP_REDUCTION = 4.0
+FINEST_KNOTS_VOXELS = 4 / 3  # splines closer than this would follow the noise of single voxels
 
 
 @dataclass(frozen=True)
@@ -157,13 +158,14 @@ def fit_level(model: EpiModel, state: State, level: Level, settings: dict) -> tu
 
 def _fit_schedule(acquisition: Acquisition, settings: dict) -> tuple[EpiModel, State, list[float]]:
     model = state = None
+    finest_mm = max(settings["knot_spacing_mm"], FINEST_KNOTS_VOXELS * acquisition.voxel_size_mm.max())
     residuals = []
     for level in SCHEDULE:
         before, model = (
             model,
             EpiModel(
                 acquisition,
-                knot_spacing_mm=level.knot_factor * settings["knot_spacing_mm"],
+                knot_spacing_mm=level.knot_factor * finest_mm,
                 sample_spacing_mm=level.sample_spacing_mm,
                 blur_fwhm_mm=level.blur_fwhm_mm,
                 with_motion=level.estimate_motion,
