@@ -84,9 +84,6 @@ def fit_tissue_model(intensities: np.ndarray) -> TissueModel:
     Args:
         intensities: (n,) T1w intensities inside the brain.
 
-    Raises:
-        DataError: three tissues cannot be told apart.
-
     Source: Santago and Gage 1993, IEEE TMI 12:566 (partial volume classes); Shattuck et al. 2001, NeuroImage 13:856
         (neighbouring tissues mix).
     """
@@ -101,7 +98,6 @@ def fit_tissue_model(intensities: np.ndarray) -> TissueModel:
         share = _evened(weighted.sum(0) / counts.sum())
         means = _weighted_means(levels, weighted, mixtures, spread)
         spread = _pure_spread(levels, weighted, mixtures, means)
-    _check_model(means, spread)
     return TissueModel(means, spread, levels, _responsibilities(levels, mixtures, means, spread, share) @ mixtures)
 
 
@@ -132,8 +128,25 @@ def segment(image: Image, mask: np.ndarray, settings: dict) -> tuple[np.ndarray,
         model = fit_tissue_model(corrected[mask])
         fractions[mask] = tissue_fractions(corrected[mask], model)
         weight = fractions[..., 2]
+    check_contrast(model)
     check_shares(fractions[mask])
     return corrected * (1000 / model.means[2]), fractions
+
+
+def check_contrast(model: TissueModel) -> None:
+    """Stop unless the image tells the tissues apart.
+
+    Raises:
+        DataError: neighbouring means lie closer than ``LEAST_SEPARATION`` spreads.
+    """
+    means, spread = model.means, model.spread
+    if (np.diff(means) < LEAST_SEPARATION * (spread[:-1] + spread[1:]) / 2).any():
+        raise DataError(
+            "The T1w image does not tell CSF, grey and white matter apart",
+            found=f"mean intensities {np.round(means, 1).tolist()}, spreads {np.round(spread, 1).tolist()}",
+            allowed="CSF < GM < WM, further apart than they are wide",
+            remedy="look at the T1w image: is it T1-weighted, is its noise too high?",
+        )
 
 
 def check_shares(fractions: np.ndarray) -> dict[str, float]:
@@ -229,13 +242,3 @@ def _pure_spread(levels, weighted, mixtures, means) -> np.ndarray:
     variance = squares.sum(0) / np.maximum(weights, 1e-9)
     pooled = (1 - POOLING) * variance + POOLING * squares.sum() / max(weights.sum(), 1e-9)
     return np.maximum(np.sqrt(pooled), LEAST_SPREAD * abs(means[2] - means[0]))
-
-
-def _check_model(means: np.ndarray, spread: np.ndarray) -> None:
-    if (np.diff(means) < LEAST_SEPARATION * (spread[:-1] + spread[1:]) / 2).any():
-        raise DataError(
-            "The T1w image does not tell CSF, grey and white matter apart",
-            found=f"mean intensities {np.round(means, 1).tolist()}, spreads {np.round(spread, 1).tolist()}",
-            allowed="CSF < GM < WM, further apart than they are wide",
-            remedy="look at the T1w image: is it T1-weighted, is its noise too high?",
-        )
