@@ -1,5 +1,6 @@
 """Whole pages: complete, self-contained, honest about what is missing, the same bytes every time."""
 
+import json
 import re
 from html.parser import HTMLParser
 
@@ -121,6 +122,24 @@ def test_a_session_with_nothing_still_gets_its_page(tmp_path):
     assert text.count("is incomplete") >= 3
     assert "There are no regional values" in text
     outline(text)
+
+
+def test_a_failed_step_is_told_with_its_reason(tmp_path):
+    tree = make_session(tmp_path / "failed", modalities=("anat",))
+    note = tmp_path / "sub-01_ses-1.failed.json"
+    content = {"subject": "01", "session": "1", "modality": "dwi", "rule": "fit_tensor", "reason": "MD is constant"}
+    note.write_text(json.dumps(content))
+    inventory = [inventory_row("anat"), inventory_row("dwi")]
+    text = write_page(tree, tmp_path / "page.html", inventory=inventory, notes=[note])
+    assert "Diffusion failed: MD is constant (step fit_tensor)" in text
+    assert 'class="chip failed"' in text
+
+
+def test_modalities_outside_the_study_are_not_mentioned(tmp_path):
+    tree = make_session(tmp_path / "anat", modalities=("anat",))
+    text = write_page(tree, tmp_path / "page.html", inventory=[inventory_row("anat")])
+    assert "Perfusion" not in text
+    assert "Brain mask and tissues" in text
 
 
 def test_diffusion_without_anatomy_says_what_it_needs(tmp_path):

@@ -45,7 +45,8 @@ def notice(state: ModalityState) -> str:
     """One sentence on a modality that did not run."""
     reason = f": {state.reason.rstrip('.')}" if state.reason else ""
     remedy = f" What to do: {state.remedy.rstrip('.')}." if state.remedy else ""
-    return f"{state.name} is {state.word}{reason}.{remedy}"
+    verb = "failed" if state.status == "failed" else f"is {state.word}"
+    return f"{state.name} {verb}{reason}.{remedy}"
 
 
 def read_notes(paths: Iterable) -> list[dict]:
