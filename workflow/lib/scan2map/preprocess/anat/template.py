@@ -22,6 +22,8 @@ from scan2map.provenance import write_sidecar
 
 # Overlap (Dice) of the template's brain and the subject's: a registration below has failed.
 LEAST_OVERLAP = 0.85
+# The brain is brighter than this share of an image's maximum; its surroundings were set to 0 and then resampled.
+BRAIN_BRIGHTNESS = 0.05
 # Voxel sizes of the two levels of the affine registration.
 AFFINE_LEVELS_MM = (8.0, 4.0)
 POINT_COLUMNS = ("index", "name", "x_mm", "y_mm", "z_mm")
@@ -68,11 +70,7 @@ def register_template(brain: Image, settings: dict, seed: int) -> tuple[Transfor
     warp = register_nonlinear(
         fixed, template, initial=start, iterations=tuple(settings["nonlinear_iterations"]), seed=seed
     )
-    inside = [
-        apply_transform(Image((image.data > 0).astype(np.float32), image.affine), fixed, transform, "mean").data > 0.5
-        for image, transform in ((template, warp), (brain, Transform()))
-    ]
-    overlap = _dice(*inside)
+    overlap = _dice(_covers(template, fixed, warp), _covers(brain, fixed, Transform()))
     if overlap < LEAST_OVERLAP:
         raise DataError(
             "The template could not be registered to the T1w image",
@@ -206,6 +204,12 @@ def map_atlas_files(atlas, mask, transform, *, labels) -> None:
         sources=[atlas, mask, transform],
         Labels=names,
     )
+
+
+def _covers(image: Image, grid: Image, transform: Transform) -> np.ndarray:
+    """Where an image with a dark background has its head on another grid."""
+    bright = (image.data > BRAIN_BRIGHTNESS * image.data.max()).astype(np.float32)
+    return apply_transform(Image(bright, image.affine), grid, transform, "mean").data > 0.5
 
 
 def _dice(first: np.ndarray, second: np.ndarray) -> float:
