@@ -11,7 +11,7 @@ def main(smk):
             [*smk.input.quality, *smk.input.truth, *smk.input.scanner],
             smk.output.table,
             targets=smk.input.targets,
-            kind=smk.params.kind,
+            kinds=smk.params.kinds,
             settings=smk.params.settings,
         )
 

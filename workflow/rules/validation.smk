@@ -22,7 +22,7 @@ rule validate_rail:
         mem_mb=1000,
         runtime=1,
     params:
-        kind="phantom" if HAS_TRUTH else "scan",
+        kinds=["phantom" if HAS_TRUTH else "scan"],
         settings={
             "confidence": config["validation"]["confidence"],
             "resamples": config["validation"]["resamples"],
@@ -34,13 +34,17 @@ rule validate_rail:
 
 
 rule merge_validation:
-    """Stack the validation tables of finished studies into the one that the README shows."""
+    """Stack the validation tables of finished studies into the ones that the README shows."""
     input:
-        sources=config["validation"]["sources"],
+        sources=lambda wildcards: [
+            path
+            for path in config["validation"]["sources"]
+            if Path(path).stem == wildcards.table
+        ],
     output:
-        table="docs/validation/rail.tsv",
+        table="docs/validation/{table}.tsv",
     log:
-        "<logs>/merge_validation/merge_validation.log",
+        "<logs>/merge_validation/{table}.log",
     conda:
         "../../envs/imaging.yaml"
     threads: 1

@@ -1,4 +1,4 @@
-"""Which files the comparison with results of FSL reads. Light to import: the rules use it."""
+"""Conditions of the diffusion experiments, and which files the comparison with FSL reads. Light: the rules use it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 from scan2map.errors import SettingError
 
+# Conditions of the experiments on simulated scans.
+CONDITIONS = ("susceptibility", "motion", "rotation", "outliers")
 # Names that TOPUP (--fout, --iout), BET and DTIFIT (-o dt) give their results.
 FSL_FILES = {
     "fsl_field": "field.nii.gz",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
-import pandas as pd
 
 from scan2map.derivative_tables import read_frame
+from scan2map.errors import SettingError
 from scan2map.evaluation import agreement
 from scan2map.evaluation.grids import interior
 from scan2map.evaluation.long_table import Row, long_table, write_long_table
@@ -131,7 +131,13 @@ def compare_fsl(
         out: the long table.
         subject, session: labels.
         settings: ``edge_voxels``, ``fsl_time_s``.
+
+    Raises:
+        SettingError: the configuration names no results of FSL.
+        DataError: an image is missing or lies on another grid.
     """
+    if "fsl_mask" not in files:
+        raise SettingError("There are no results of FSL to compare with", remedy="set validation.fsl_reference")
     rows = [*session_rows(files, settings["edge_voxels"]), *time_rows(benchmarks, settings["fsl_time_s"])]
-    table: pd.DataFrame = long_table(rows, subject=subject, session=session)
+    table = long_table(rows, subject=subject, session=session)
     write_long_table(table, out, step="compare_fsl", description=DESCRIPTION, sources=sorted(files.values()))

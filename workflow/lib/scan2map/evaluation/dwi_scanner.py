@@ -54,9 +54,7 @@ def session_rows(maps: Mapping[str, Image], record: Mapping, source, inside: np.
         yield from agreement_rows(maps[metric].data, theirs, inside, metric=f"{metric}_corrected_scanner{direction}")
 
 
-def compare_corrected_maps(
-    fa, md, record, source, mask, out, *, subject: str, session: str, settings: Mapping
-) -> None:
+def compare_corrected_maps(fa, md, record, source, mask, out, *, subject: str, session: str, settings: Mapping) -> None:
     """Write the comparison of one session's corrected maps with the scanner's.
 
     Args:

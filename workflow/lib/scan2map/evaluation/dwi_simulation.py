@@ -117,7 +117,7 @@ class SimulatedHead:
         return sampler.read_array(self.scanner.subject.field_hz, place), brain > 0.5
 
     def tensor_truth(self, place: np.ndarray) -> dict[str, np.ndarray]:
-        """True maps on the scan's grid (noise-free scan, dipy): ``WM`` fraction, ``mask``, ``FA``, ``MD``, ``tensor``."""
+        """True maps on the scan's grid without noise: ``WM`` fraction, ``mask``, ``FA``, ``MD``, ``tensor``."""
         sampler, head = self.sampler, DiffusionHead(self.scanner.subject, self.protocol["echo_time_s"])
         found = {}
         for image in truth_images(self.scanner, head, sampler, self.table, place):
