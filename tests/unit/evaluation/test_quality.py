@@ -35,6 +35,11 @@ def test_figures_of_the_steps_keep_their_values_and_words(tmp_path):
     assert metrics["asl_gm_cbf"]["Description"] == "gm cbf"
 
 
+def test_without_a_t1w_image_only_the_opposed_images_remain(tmp_path):
+    table = read_table(tabulate(tmp_path, ("dwi", "asl")))
+    assert set(table["metric"]) == {"opposed_b0_uncorrected", "opposed_b0_corrected"}
+
+
 def test_a_session_without_modalities_gives_an_empty_table(tmp_path):
     assert read_table(tabulate(tmp_path, ())).empty
 

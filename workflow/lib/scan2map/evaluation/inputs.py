@@ -43,12 +43,15 @@ def roi_files(
 
 
 def quality_files(derivative: Callable[..., str], runs: Callable[[str], bool]) -> dict[str, str]:
-    """Every file that the quality table of a session reads, for the modalities that it runs."""
+    """Every file that the quality table of a session reads, for the modalities that it runs.
+
+    The steps' own figures need the T1w image; the opposed b = 0 images do not.
+    """
     datatypes = {"dwi": "dwi", "asl": "perf"}
     files = {
         f"qc_{modality}": derivative(datatype, "metrics", ".tsv", desc="qc")
         for modality, datatype in datatypes.items()
-        if runs(modality)
+        if runs(modality) and runs("anat")
     }
     if runs("dwi"):
         files |= {stage: derivative("fmap", "epi", desc=stage) for stage in STAGES}
@@ -66,10 +69,10 @@ def truth_files(
         truth: the same for the ground truth.
         runs: whether the session runs a modality.
     """
-    makers = {"anat": _anatomy_files, "dwi": _diffusion_files, "asl": _perfusion_files}
+    makers = {("anat",): _anatomy_files, ("dwi",): _diffusion_files, ("anat", "asl"): _perfusion_files}
     files = {}
-    for modality, make in makers.items():
-        files |= make(derivative, truth) if runs(modality) else {}
+    for needs, make in makers.items():
+        files |= make(derivative, truth) if all(map(runs, needs)) else {}
     return files
 
 
