@@ -16,6 +16,7 @@ from scan2map.preprocess.asl.motion import correct_asl_motion_files
 from scan2map.preprocess.asl.quantify import quantify_cbf_files
 from scan2map.preprocess.asl.series import prepare_asl_files
 from scan2map.preprocess.registration import Transform, save_transform
+from scan2map.provenance import sidecar_path
 
 SETTINGS = config.check_block("asl", {})
 SIDECAR = {
@@ -63,6 +64,7 @@ def run(folder, ball, asl, m0, settings=SETTINGS):
     for label, fraction in ball.tissues.items():
         save_image(path[label], fraction, ball.affine)
     save_transform(folder / "to_t1w.mat", Transform())
+    sidecar_path(folder / "to_t1w.mat").write_text(json.dumps({"MaskOverlap": 0.95, "BoundaryCost": 0.6}))
     outputs = {name: folder / f"out_{name}.nii.gz" for name in ("cbf", "cbf_t1w", "deltam", "calibrated")}
     outputs |= {name: folder / f"out_{name}.tsv" for name in ("pairs", "metrics")}
     quantify_cbf_files(

@@ -16,6 +16,8 @@ from scan2map.preprocess.asl.quality import (
     temporal_snr,
 )
 
+REGISTRATION = {"MaskOverlap": 0.95, "BoundaryCost": 0.6}
+
 
 def test_pure_tissue_is_unmixed_in_spite_of_artefacts(ball):
     found = pure_tissue_cbf(ball.cbf, ball.mask, ball.tissues)
@@ -59,7 +61,9 @@ def test_temporal_snr_by_hand():
 def test_row_of_metrics_has_a_dictionary(ball, tmp_path):
     images = np.repeat(ball.cbf[..., None], 4, axis=-1) + np.random.default_rng(0).normal(0, 5, (*ball.cbf.shape, 4))
     kept = np.array([True, True, True, False])
-    row = quality_metrics(ball.cbf, images, kept, ball.mask, ball.tissues, ball.affine, np.array([0, 0.2, 0.4]))
+    row = quality_metrics(
+        ball.cbf, images, kept, ball.mask, ball.tissues, ball.affine, np.array([0, 0.2, 0.4]), REGISTRATION
+    )
     assert set(row) == set(DICTIONARY)
     assert row["pairs_used"] == 3
     assert row["mean_framewise_displacement"] == pytest.approx(0.2)

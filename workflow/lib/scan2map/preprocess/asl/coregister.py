@@ -84,6 +84,14 @@ def brain_mask(m0: np.ndarray, share: np.ndarray) -> np.ndarray:
     return brain & signal
 
 
+def mask_overlap(m0: np.ndarray, mask: np.ndarray) -> float:
+    """Overlap (Dice) of the brain that the M0 image shows by itself (median filter, Otsu) and that of the T1w image."""
+    from dipy.segment.mask import median_otsu
+
+    _, alone = median_otsu(m0, median_radius=1, numpass=1)
+    return float(2 * (alone.astype(bool) & mask).sum() / max(float(alone.sum() + mask.sum()), 1))
+
+
 def register_m0_files(m0, t1w, t1w_mask, tissues: dict[str, str], seed: int, *, transform, mask, fractions) -> None:
     """Register the M0 image to the T1w image; write the transform, and brain and tissues on the ASL grid.
 
@@ -106,7 +114,7 @@ def register_m0_files(m0, t1w, t1w_mask, tissues: dict[str, str], seed: int, *, 
     save_transform(transform, found)
     write_sidecar(
         transform, description="Rigid transform (ITK) that resamples the ASL scan onto the T1w image",
-        BoundaryCost=round(cost, 4), **common,
+        BoundaryCost=round(cost, 4), MaskOverlap=round(mask_overlap(image.data, brain), 4), **common,
     )  # fmt: skip
     save_image(mask, brain, image.affine, dtype=np.uint8)
     write_sidecar(mask, description="Brain with signal on the ASL grid", Type="Brain", **common)

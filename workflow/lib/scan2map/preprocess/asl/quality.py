@@ -36,6 +36,12 @@ DICTIONARY = {
     "pairs_used": ("Control-label pairs that were averaged", "1", ""),
     "pairs_acquired": ("Control-label pairs that were acquired", "1", ""),
     "mean_framewise_displacement": ("Mean head movement from volume to volume (Power et al. 2012)", "mm", "0 to 0.5"),
+    "registration_overlap": (
+        "Overlap (Dice) of the brain in the M0 image and in the registered T1w image",
+        "1",
+        "0.9 to 1",
+    ),
+    "boundary_cost": ("Cost of the registration on the edge of white matter (Greve and Fischl 2009)", "1", "0 to 0.8"),
     "brain_coverage": (
         "Share of the grey and white matter of the grid that lies in the ASL brain mask",
         "1",
@@ -105,7 +111,7 @@ def temporal_snr(images: np.ndarray, gm: np.ndarray) -> float:
     return float(np.median(values.mean(-1) / np.maximum(spread, 1e-12)))
 
 
-def quality_metrics(cbf, images, kept, mask, tissues, affine, displacement_mm) -> dict[str, float]:
+def quality_metrics(cbf, images, kept, mask, tissues, affine, displacement_mm, registration) -> dict[str, float]:
     """One row of quality metrics (``DICTIONARY``).
 
     Args:
@@ -116,6 +122,7 @@ def quality_metrics(cbf, images, kept, mask, tissues, affine, displacement_mm) -
         tissues: fractions of GM, WM, CSF.
         affine: of the grid.
         displacement_mm: framewise displacement of every volume.
+        registration: sidecar of the transform to the T1w image (``MaskOverlap``, ``BoundaryCost``).
     """
     gm = mask & (tissues["GM"] >= TISSUE_FRACTION)
     enough = gm.sum() >= LEAST_VOXELS
@@ -134,6 +141,8 @@ def quality_metrics(cbf, images, kept, mask, tissues, affine, displacement_mm) -
         "pairs_used": int(np.sum(kept)),
         "pairs_acquired": len(kept),
         "mean_framewise_displacement": float(np.mean(displacement_mm)),
+        "registration_overlap": registration["MaskOverlap"],
+        "boundary_cost": registration["BoundaryCost"],
         "brain_coverage": float(tissue[mask].sum() / max(float(tissue.sum()), 1e-9)),
     }
 

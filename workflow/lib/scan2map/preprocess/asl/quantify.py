@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from scan2map.preprocess.asl.metadata import CONTINUOUS, Labelling, load_labelli
 from scan2map.preprocess.asl.partial_volume import correct_partial_volume
 from scan2map.preprocess.asl.quality import pure_tissue_cbf, quality_metrics, save_metrics
 from scan2map.preprocess.registration import apply_transform, load_transform
-from scan2map.provenance import write_sidecar
+from scan2map.provenance import sidecar_path, write_sidecar
 from scan2map.quality.gates import check_map
 
 # T1 of arterial blood by field strength (T), s: Alsop et al. 2015, table 2; 7 T: Zhang et al. 2013, MRM 70:1082.
@@ -174,8 +175,6 @@ def quantify_cbf_files(
     Raises:
         DataError: no perfusion can be computed, or it is not plausible.
     """
-    import pandas as pd
-
     image, m0_image, brain = load_image(series), load_image(m0), load_image(mask)
     require_same_grid(image, brain, names=("ASL series", "brain mask"))
     inside, fractions = brain.data > 0, {label: load_image(tissues[label]).data for label in TISSUES}
@@ -194,11 +193,7 @@ def quantify_cbf_files(
     save_image(cbf_t1w, moved.data, moved.affine)
     write_sidecar(cbf_t1w, description="Cerebral blood flow on the T1w grid", units=CBF_UNITS, **used)
     _save_pairs(pairs, found)
-    displacement_mm = pd.read_csv(motion, sep="\t")["framewise_displacement"].to_numpy()
-    row = quality_metrics(
-        found.cbf, found.pairs.images, found.fate == "used", inside, fractions, image.affine, displacement_mm
-    )
-    save_metrics(metrics, row, step="quantify_cbf")
+    _save_quality(metrics, found, inside, fractions, image.affine, motion, transform)
 
 
 def gate_cbf(cbf: np.ndarray, mask: np.ndarray, tissues: dict[str, np.ndarray], *, file=None) -> float:
@@ -235,3 +230,14 @@ def _save_pairs(path, found: Perfusion) -> None:
     )
     table.to_csv(path, sep="\t", index=False)
     write_sidecar(path, step="quantify_cbf", description="What became of each control-label pair (volumes from 0)")
+
+
+def _save_quality(path, found: Perfusion, mask, tissues, affine, motion, transform) -> None:
+    import pandas as pd
+
+    row = quality_metrics(
+        found.cbf, found.pairs.images, found.fate == "used", mask, tissues, affine,
+        displacement_mm=pd.read_csv(motion, sep="\t")["framewise_displacement"].to_numpy(),
+        registration=json.loads(sidecar_path(transform).read_text()),
+    )  # fmt: skip
+    save_metrics(path, row, step="quantify_cbf")
