@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from scan2map import versions
 from scan2map.provenance import sidecar_path, write_sidecar
 
@@ -24,3 +26,8 @@ def test_same_facts_give_the_same_bytes(tmp_path):
     for name in ("one", "two"):
         write_sidecar(tmp_path / name / "x.tsv", step="s", description="d")
     assert (tmp_path / "one/x.json").read_bytes() == (tmp_path / "two/x.json").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["x_cbf.nii.gz", "x_cbf.nii", "x_cbf.tsv", "x_cbf.mat"])
+def test_sidecar_replaces_the_extension(name):
+    assert sidecar_path(name).name == "x_cbf.json"

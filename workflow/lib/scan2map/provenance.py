@@ -38,7 +38,9 @@ def software_versions() -> dict[str, str]:
 def sidecar_path(image_path) -> Path:
     """The JSON file that belongs to an image or table."""
     path = Path(image_path)
-    stem = path.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".tsv").removesuffix(".txt")
+    stem = path.name.removesuffix(".gz")
+    for extension in (".nii", ".tsv", ".txt", ".mat"):
+        stem = stem.removesuffix(extension)
     return path.with_name(stem + ".json")
 
 
