@@ -40,5 +40,9 @@ rule all:
         expand(rules.describe_derivatives.output.description, dataset=DATASETS),
 
 
+onstart:
+    doctor.require_engines(config)
+
+
 onerror:
     print(status.failure_summary(config["pathvars"]["logs"]), file=sys.stderr)

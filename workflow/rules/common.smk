@@ -3,7 +3,7 @@
 from functools import cache
 
 from scan2map import config as settings
-from scan2map import status, tables
+from scan2map import doctor, status, tables
 from scan2map.bids.names import bids_path
 from scan2map.versions import step_version
 

@@ -57,6 +57,17 @@ def problems(config: dict, participants: list[dict]) -> list[str]:
     ]
 
 
+def require_engines(config: dict) -> None:
+    """Stop before the first job when an engine that the configuration names is not there.
+
+    Raises:
+        SettingError: everything that is missing, at once.
+    """
+    missing = [*missing_programs(config), *missing_fsl(config)]
+    if missing:
+        raise SettingError("Not ready to run:\n  - " + "\n  - ".join(missing))
+
+
 def check(config: dict, participants: list[dict]) -> str:
     """A sentence that all is there.
 
