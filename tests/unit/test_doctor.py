@@ -1,0 +1,37 @@
+"""What a run lacks is listed at once, before its first job."""
+
+import pytest
+
+from scan2map import doctor
+from scan2map.config import check_config
+from scan2map.errors import SettingError
+
+
+def configured(**blocks):
+    return check_config({"input": {"kind": "phantom"}} | blocks)
+
+
+def test_missing_programs_are_all_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SettingError) as caught:
+        doctor.require_engines(configured())
+    assert all(name in str(caught.value) for name in doctor.INTAKE_PROGRAMS)
+
+
+def test_an_engine_that_is_absent_stops_the_run(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "INTAKE_PROGRAMS", {})
+    monkeypatch.setenv("FSLDIR", str(tmp_path))
+    doctor.require_engines(configured())
+    with pytest.raises(SettingError, match="FSL"):
+        doctor.require_engines(configured(fieldmap={"engine": "fsl"}))
+
+
+def test_input_folders_that_do_not_exist_are_listed(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "INTAKE_PROGRAMS", {})
+    rows = [
+        {"subject": "01", "session": "01", "dicom": str(tmp_path)},
+        {"subject": "02", "session": "01", "dicom": "/no"},
+    ]
+    with pytest.raises(SettingError, match="sub-02 ses-01"):
+        doctor.check(configured(input={"kind": "dicom"}), rows)
+    assert "Ready: 1 sessions" in doctor.check(configured(input={"kind": "dicom"}), rows[:1])
