@@ -1,4 +1,4 @@
-"""What every rule file uses: the checked configuration, the roots of the result tree, and who runs."""
+"""What the other files share: the checked configuration, the roots of the result tree, and who runs."""
 
 from functools import cache
 
@@ -12,7 +12,7 @@ DERIVATIVES = "<results>/derivatives/scan2map"
 TRUTH = "<results>/derivatives/phantom"
 
 config.update(settings.check_config(config))
-DATASETS = ["scan2map"] + ["phantom"] * (config["input"]["kind"] == "phantom")
+DATASETS = ["scan2map", *["phantom"] * (config["input"]["kind"] == "phantom")]
 SUBJECT_ROWS = tables.read_table(config["input"]["participants"], "participants")
 
 
@@ -23,7 +23,10 @@ wildcard_constraints:
 
 def derivative(datatype, suffix, extension=".nii.gz", root=DERIVATIVES, **entities):
     """Path of a derivative of {subject} and {session}."""
-    return f"{root}/" + bids_path(datatype, suffix, extension, sub="{subject}", ses="{session}", **entities)
+    name = bids_path(
+        datatype, suffix, extension, sub="{subject}", ses="{session}", **entities
+    )
+    return f"{root}/{name}"
 
 
 def bids_files(role):
@@ -39,7 +42,9 @@ def bids_files(role):
 @cache
 def runnable(inventory, modality):
     """The sessions that run a modality, read once per inventory and Snakemake process."""
-    return dict.fromkeys(status.runnable(inventory, modality, config["pathvars"]["logs"]))
+    return dict.fromkeys(
+        status.runnable(inventory, modality, config["pathvars"]["logs"])
+    )
 
 
 def sessions(modality):
