@@ -53,8 +53,8 @@ def test_one_session_has_no_spread():
 
 
 def test_region_grid_shows_medians():
-    grid = region_grid(table(("lobes:frontal", "FA", "median", 0.25, "1"), ("lobes:frontal", "FA", "mean", 0.3, "1")))
-    assert grid.rows == (("lobes:frontal", "0.250"),)
+    grid = region_grid(table(*(("lobes:frontal_R", "FA", name, 0.25, "1") for name in ("median", "mean"))))
+    assert grid.rows == (("lobes: frontal R", "0.250"),)
 
 
 def test_comparisons_separate_map_errors_from_other_figures():

@@ -116,8 +116,16 @@ def region_grid(table: pd.DataFrame) -> Grid:
     """Atlas part of the ROI table as regions by metrics: medians."""
     values, regions, metrics, units = _pivot(table)
     header = ("Region", *(with_unit(metric, units[metric]) for metric in metrics))
-    rows = ((roi, *(number(values.get((roi, metric, "median"), np.nan)) for metric in metrics)) for roi in regions)
+    rows = (
+        (_region_name(roi), *(number(values.get((roi, metric, "median"), np.nan)) for metric in metrics))
+        for roi in regions
+    )
     return Grid(header, tuple(rows))
+
+
+def _region_name(roi: str) -> str:
+    """A region in words: atlas, then name."""
+    return roi.replace(":", ": ").replace("_", " ")
 
 
 def _cell(value: float, statistic: str, unit: str) -> str:
@@ -158,7 +166,7 @@ def _figure_grid(means: pd.DataFrame) -> Grid:
     rows = (
         (
             metric_name(row.metric),
-            row.roi.replace("_", " "),
+            _region_name(row.roi),
             STATISTIC_NAMES.get(row.statistic, row.statistic),
             f"{_cell(row.value, row.statistic, row.unit)} {shown_unit(row.unit)}".strip(),
         )
