@@ -13,7 +13,13 @@ from scan2map.derivative_tables import read_frame, write_frame
 from scan2map.errors import DataError
 from scan2map.images import Image, load_image, require_same_grid, save_image
 from scan2map.preprocess.dwi.eddy import TERMS
-from scan2map.preprocess.dwi.estimate import compare, corrected_volume, corrected_volumes, estimate_motion
+from scan2map.preprocess.dwi.estimate import (
+    compare,
+    corrected_volume,
+    corrected_volumes,
+    estimate_motion,
+    head_gradients,
+)
 from scan2map.preprocess.dwi.gradients import GradientTable, read_gradients, write_gradients
 from scan2map.preprocess.dwi.motion import Motion, Scan
 from scan2map.preprocess.dwi.outliers import SLICE_AXIS, find_outliers, replace_slices
@@ -95,7 +101,9 @@ def judge_slices(
     slices = torch.as_tensor(
         np.stack([_slice_of(voxels, voxel_motion(motion.rigid[one], scan.affine)) for one in index])
     ).to(volumes)
-    found = compare(scan, volumes[torch.as_tensor(index)][:, inside], slices, index, threshold_sd)
+    table = head_gradients(scan, motion, index)
+    signal = volumes[torch.as_tensor(index)][:, inside]
+    found = compare(signal, slices, table, scan.shape[SLICE_AXIS], threshold_sd)
     scores = np.zeros((len(scan.gradients), scan.shape[SLICE_AXIS]))
     scores[index] = found.scores
     return scores, found.matrix
