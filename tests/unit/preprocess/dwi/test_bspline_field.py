@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from scan2map.preprocess.dwi.bspline_field import BSplineField
-from scan2map.preprocess.dwi.field_prior import FieldPrior, tissue_weight
+from scan2map.preprocess.dwi.field_prior import FieldPrior, cauchy_weight, tissue_weight
 
 SHAPE, SIZE_MM = (9, 12, 7), (2.0, 2.5, 3.0)
 POSITIONS = [np.arange(length) for length in SHAPE]
@@ -88,3 +88,9 @@ def test_tissue_is_where_all_neighbours_have_signal():
     assert weight[2, 2, 3] == 1
     assert weight[1, 4, 4] == 0
     assert weight[4, 4, 2] == 0
+
+
+def test_cauchy_weights_give_the_slope_of_the_penalty():
+    values = torch.linspace(-3, 3, 13, dtype=torch.float64, requires_grad=True)
+    torch.log1p(values.square() / 0.7**2).sum().div(2).backward()
+    assert torch.allclose(values.grad, cauchy_weight(values, 0.7) * values)

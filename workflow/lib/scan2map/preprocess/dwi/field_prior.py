@@ -3,8 +3,10 @@
 The field of sources outside a region of even susceptibility solves Laplace's equation in it (Salomir, de Senneville
 and Moonen 2003, Concepts Magn Reson B 19:26; it is the ground of background-field removal, Schweser et al. 2011,
 NeuroImage 54:2789). Soft tissue is nearly even: the strong sources, air spaces and bone, give no signal. A penalty on
-the Laplacian where there is signal therefore suppresses noise without flattening the steep field beside a sinus, which
-a penalty on all second derivatives does. A weak bending energy keeps the field smooth where nothing is seen.
+the Laplacian well inside tissue therefore suppresses noise without flattening the steep field beside a sinus, which a
+penalty on all second derivatives does. Tissue is not quite even, so the Laplacian gets a Cauchy prior: nearly zero
+almost everywhere, and now and then large (a vessel, iron). A weak bending energy keeps the field smooth where nothing
+is seen.
 """
 
 from __future__ import annotations
@@ -31,6 +33,15 @@ def tissue_weight(image: torch.Tensor, spacing_mm: Sequence[float]) -> torch.Ten
     reach = [max(round(MARGIN_MM / spacing), 1) for spacing in spacing_mm]
     window = [2 * steps + 1 for steps in reach]
     return -max_pool3d(-weight[None, None], window, stride=1, padding=reach)[0, 0]
+
+
+def cauchy_weight(values: torch.Tensor, scale: float) -> torch.Tensor:
+    """Weights w that make w v^2 / 2 touch the Cauchy penalty log(1 + v^2 / scale^2) / 2 at the given values.
+
+    Iterated, they minimise the penalty (iteratively reweighted least squares; Holland and Welsch 1977, Commun Stat
+    Theory Methods 6:813).
+    """
+    return 1 / (scale**2 + values.square())
 
 
 class FieldPrior:
