@@ -19,12 +19,12 @@ def lineage(**steps):
 
 def test_only_steps_that_ran_are_told_in_order_with_numbered_sources():
     sentences = {
-        "second": {"text": "Second [@b]."},
-        "first": {"text": "First with {mask_size_mm} mm [@a], as before [@b]."},
-        "third": {"text": "Never."},
+        "second": {"part": "A", "text": "Second [@b]."},
+        "first": {"part": "A", "text": "First with {mask_size_mm} mm [@a], as before [@b]."},
+        "third": {"part": "B", "text": "Never."},
     }
     text = methods_text(lineage(first={"mask": {"size_mm": 2.5}}, second={}), sentences, CITATIONS)
-    assert text.paragraphs == ("Second [1].", "First with 2.5 mm [2], as before [1].")
+    assert text.paragraphs == {"A": "Second [1]. First with 2.5 mm [2], as before [1]."}
     assert [(one.number, one.text) for one in text.references] == [(1, "B. 2002."), (2, "A. 2001.")]
 
 
@@ -42,7 +42,7 @@ def test_conditions_choose_a_variant():
 
 def test_an_unknown_source_is_refused():
     with pytest.raises(SettingError, match="unknown source"):
-        methods_text(lineage(x={}), {"x": {"text": "See [@nobody]."}}, CITATIONS)
+        methods_text(lineage(x={}), {"x": {"part": "A", "text": "See [@nobody]."}}, CITATIONS)
 
 
 def test_the_shipped_sentences_cite_listed_sources_and_name_rules(root):

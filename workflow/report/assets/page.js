@@ -222,7 +222,7 @@ class Viewer {
     const level = volume[this.offset(this.position)];
     const world = this.data.affine.slice(0, 3).map((row) => row[3] + row.slice(0, 3).reduce((sum, value, axis) => sum + value * this.position[axis], 0));
     const value = layer.low + (level - 1) / 254 * (layer.high - layer.low);
-    const bound = level === 255 ? "≥ " : level === 1 && layer.low !== 0 ? "≤ " : "";
+    const bound = level === 255 ? "≥ " : level === 1 ? "≤ " : "";
     const words = level === 0 ? "outside the brain" : `${bound}${Number(value.toPrecision(3))} ${layer.unit}`;
     const text = layer.colour_map === "rgb" ? layer.name : `${layer.name} ${words}`;
     return `${text.trim()} at x ${world[0].toFixed(0)}, y ${world[1].toFixed(0)}, z ${world[2].toFixed(0)} mm`;

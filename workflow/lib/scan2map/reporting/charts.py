@@ -82,7 +82,7 @@ def line_chart(series: Mapping[str, Sequence[float]], *, title: str, y_label: st
     vertical = Scale(*_limits(np.concatenate(list(values.values()))), HEIGHT - BOTTOM, TOP)
     horizontal = Scale(0, max(count - 1, 1), LEFT, WIDTH - RIGHT)
     parts = _horizontal_grid(vertical, y_label)
-    for value in ticks(0, max(count - 1, 1), 8):
+    for value in filter(float.is_integer, ticks(0, max(count - 1, 1), 8)):
         parts.append(_text(horizontal(value), HEIGHT - BOTTOM + 16, f"{value:g}"))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 3, x_label))
     for place, (name, line) in enumerate(values.items()):

@@ -28,9 +28,9 @@ class Reference:
 
 @dataclass(frozen=True)
 class MethodsText:
-    """Sentences in order of the work, with numbered references."""
+    """One paragraph per part of the work, in order, with numbered references."""
 
-    paragraphs: tuple[str, ...]
+    paragraphs: Mapping[str, str]
     references: tuple[Reference, ...]
 
 
@@ -97,14 +97,14 @@ def methods_text(lineage: Lineage, sentences: Mapping[str, Mapping], citations: 
 
     Args:
         lineage: steps behind the results, with settings and facts.
-        sentences: rule name to its ``text``; the rule name ``always`` starts the text.
+        sentences: rule name to its ``part`` and ``text``; ``always`` is told whatever ran.
         citations: key to ``text`` and ``doi``.
 
     Raises:
         SettingError: a sentence cites a source that is not listed.
     """
     order: dict[str, int] = {}
-    paragraphs = []
+    paragraphs: dict[str, list[str]] = {}
     for name, entry in sentences.items():
         step = lineage.steps.get(name)
         if step is None and name != "always":
@@ -112,12 +112,12 @@ def methods_text(lineage: Lineage, sentences: Mapping[str, Mapping], citations: 
         values = _flat({**lineage.software}) if step is None else _flat(step.settings) | _flat(step.facts)
         text = sentence(entry, values)
         if text:
-            paragraphs.append(_number_citations(text, citations, order))
+            paragraphs.setdefault(entry["part"], []).append(_number_citations(text, citations, order))
     references = tuple(
         Reference(place, key, citations[key]["text"], f"https://doi.org/{citations[key]['doi']}")
         for key, place in order.items()
     )
-    return MethodsText(tuple(paragraphs), references)
+    return MethodsText({part: " ".join(found) for part, found in paragraphs.items()}, references)
 
 
 def load_methods(folder) -> tuple[dict, dict]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 
 from scan2map.evaluation.long_table import read_table
 from scan2map.provenance import commit, software_versions
@@ -22,6 +24,7 @@ from scan2map.reporting.sections import draw_section, is_part_of_study
 from scan2map.reporting.spec import PageSpec, load_spec
 from scan2map.reporting.states import read_notes, session_states
 
+RANGE = re.compile(r"(?:above )?(?P<low>-?[\d.]+)(?: to (?P<high>-?[\d.]+))?")
 COMPARISONS = ("truth", "scanner")
 TISSUES = ("GM", "WM", "CSF")
 
@@ -97,6 +100,20 @@ def _series_number(row: Mapping[str, str]) -> int:
     return int(row["number"]) if row["number"].isdigit() else 0
 
 
+def trust_verdict(value: float, trusted: str) -> str:
+    """Whether a figure lies in its trusted range: ``inside``, ``outside``, or empty where none is given.
+
+    Args:
+        value: the figure.
+        trusted: ``<low> to <high>`` or ``above <low>``, from the data dictionary.
+    """
+    limits = RANGE.fullmatch(trusted)
+    if limits is None or value != value:
+        return ""
+    low, high = (float(limits[name]) if limits[name] else end for name, end in (("low", -inf), ("high", inf)))
+    return "inside" if low <= value <= high else "outside"
+
+
 def _figure(value: float, unit: str) -> str:
     """A count without digits, anything else with three."""
     return f"{value:.0f}" if float(value).is_integer() else number(shown_value(value, unit))
@@ -113,6 +130,7 @@ def quality_rows(path) -> list[dict[str, str]]:
             "value": _figure(row.value, row.unit),
             "unit": shown_unit(row.unit),
             "trusted": words.get(row.metric, {}).get("TrustedRange", ""),
+            "verdict": trust_verdict(row.value, words.get(row.metric, {}).get("TrustedRange", "")),
         }
         for row in rows[rows["statistic"] == "value"].itertuples()
     ]
