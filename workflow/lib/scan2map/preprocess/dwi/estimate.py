@@ -19,8 +19,8 @@ from scipy import ndimage
 
 from scan2map.preprocess.dwi import motion as volume_motion
 from scan2map.preprocess.dwi.eddy import OFFSET
+from scan2map.preprocess.dwi.epi_model import blurred_coefficients
 from scan2map.preprocess.dwi.gradients import GradientTable
-from scan2map.preprocess.dwi.interpolation import along_axis, spline_coefficients
 from scan2map.preprocess.dwi.motion import Motion, Points, Sampled, Scan
 from scan2map.preprocess.dwi.outliers import SLICE_AXIS, at_points, find_outliers, slice_scores, slice_sums
 from scan2map.preprocess.dwi.predict import choose_hyperparameters, prediction_matrix
@@ -54,22 +54,10 @@ EDDY_FREEDOM = 0.3
 EDDY_TERMS = {"none": 0, "linear": 3, "quadratic": OFFSET}
 
 
-def smooth(volume: torch.Tensor, fwhm_mm: float, voxel_size_mm) -> torch.Tensor:
-    """Gaussian smoothing of (..., x, y, z), edges repeated by normalisation."""
-    for axis, size in zip((-3, -2, -1), voxel_size_mm, strict=True):
-        sigma = max(fwhm_mm / np.sqrt(8 * np.log(2)) / size, 1e-3)
-        steps = np.arange(volume.shape[axis])
-        kernel = np.exp(-0.5 * ((steps[:, None] - steps) / sigma) ** 2)
-        volume = along_axis(torch.as_tensor(kernel / kernel.sum(1, keepdims=True)).to(volume), volume, axis)
-    return volume
-
-
 def level_coefficients(scan: Scan, level: Level, index) -> dict[int, torch.Tensor]:
     """B-spline coefficients of smoothed volumes, by volume number."""
-    return {
-        int(volume): spline_coefficients(smooth(scan.volumes[int(volume)], level.fwhm_mm, scan.voxel_size_mm))
-        for volume in index
-    }
+    fwhm_voxels = level.fwhm_mm / scan.voxel_size_mm
+    return {int(volume): blurred_coefficients(scan.volumes[int(volume)], fwhm_voxels) for volume in index}
 
 
 def estimate_b0(scan: Scan, points: Points) -> Motion:
