@@ -6,7 +6,7 @@ import pytest
 
 from scan2map.errors import DataError, SettingError
 from scan2map.evaluation.dwi_inputs import FSL_FILES, compared_files, fsl_files, timed_files
-from scan2map.evaluation.dwi_reference import compare_fsl, corrected_by
+from scan2map.evaluation.dwi_reference import compare_fsl, corrected_by, time_rows
 from scan2map.evaluation.long_table import read_table
 from scan2map.images import Image, save_image
 
@@ -22,9 +22,10 @@ def files(tmp_path):
     fa, md = generator.uniform(0.1, 0.8, SHAPE), generator.uniform(0.6e-3, 0.9e-3, SHAPE)
     b0 = generator.uniform(100, 200, (*SHAPE, 1)) * np.array([1.0, 2.0])
     field = generator.normal(0, 20, SHAPE)
-    images = {"fsl_field": 0 * field, "fsl_b0": b0, "fsl_mask": mask, "fsl_FA": fa, "fsl_MD": md}
-    images["fsl_field"][:] = field
-    images |= {"field": field + 2, "b0": b0, "uncorrected_b0": b0, "FA": fa + 0.01, "MD": md * 1.02}
+    ours = mask * (np.arange(SHAPE[0]) > 1)[:, None, None]  # one layer less than FSL's
+    images = {"fsl_field": field, "fsl_b0": b0, "fsl_mask": mask, "fsl_FA": fa, "fsl_MD": md}
+    images |= {"field": field + 2, "b0": b0, "uncorrected_b0": b0, "mask": ours}
+    images |= {"FA": (fa + 0.01) * ours, "MD": md * 1.02 * ours}
     paths = {key: tmp_path / f"{key}.nii.gz" for key in images}
     for key, data in images.items():
         save_image(paths[key], data, AFFINE)
@@ -45,23 +46,30 @@ def compare(files, tmp_path, fsl_time_s=100.0):
     out = tmp_path / "fsl.tsv"
     settings = {"edge_voxels": 1, "fsl_time_s": fsl_time_s}
     compare_fsl(files, benchmark_files(tmp_path, 12.0, 6.0), out, subject="1", session="1", settings=settings)
-    return read_table(out).set_index(["metric", "statistic"])["value"]
+    return read_table(out).set_index(["roi", "metric", "statistic"])["value"]
 
 
 def test_known_differences_come_back(files, tmp_path):
     found = compare(files, tmp_path)
-    assert found["field_fsl", "pearson_r"] == pytest.approx(1)
-    assert found["field_fsl", "bias"] == pytest.approx(2, rel=1e-3)
-    assert found["FA_fsl", "median_absolute_difference"] == pytest.approx(0.01, rel=1e-3)
-    assert found["MD_fsl", "median_relative_error"] == pytest.approx(0.02, rel=1e-3)
-    assert found["opposed_b0_fsl_mask_ours", "pearson_r"] == pytest.approx(1)
-    assert found["opposed_b0_fsl_mask_with_field_of_fsl", "pearson_r"] < 0.99
-    assert found["time_fsl", "value"] == 18
-    assert found["time_fsl", "ratio"] == pytest.approx(0.18)
+    assert found["brain", "field_fsl", "pearson_r"] == pytest.approx(1)
+    assert found["brain", "field_fsl", "bias"] == pytest.approx(2, rel=1e-3)
+    assert found["brain", "mask_fsl", "dice"] == pytest.approx(2 * 7 / (8 + 7))
+    for roi in ("brain", "brain_interior"):
+        assert found[roi, "FA_fsl", "pearson_r"] == pytest.approx(1)
+        assert found[roi, "FA_fsl", "median_absolute_difference"] == pytest.approx(0.01, rel=1e-3)
+        assert found[roi, "MD_fsl", "median_relative_error"] == pytest.approx(0.02, rel=1e-3)
+    assert found["brain_interior", "opposed_b0_fsl_mask_ours", "pearson_r"] == pytest.approx(1)
+    assert found["brain_interior", "opposed_b0_fsl_mask_with_field_of_fsl", "pearson_r"] < 0.99
+    assert found["image", "time_fsl", "value"] == 18
+    assert found["image", "time_fsl", "ratio"] == pytest.approx(0.18)
 
 
 def test_without_a_time_of_fsl_there_is_no_ratio(files, tmp_path):
-    assert ("time_fsl", "ratio") not in compare(files, tmp_path, fsl_time_s=None).index
+    assert ("image", "time_fsl", "ratio") not in compare(files, tmp_path, fsl_time_s=None).index
+
+
+def test_without_benchmark_files_there_is_no_time():
+    assert list(time_rows(["absent.tsv"], 100.0)) == []
 
 
 def test_another_grid_is_refused(files, tmp_path):
@@ -96,5 +104,5 @@ def test_without_results_of_fsl_there_is_a_clear_message(tmp_path):
 
 def test_compared_and_timed_files():
     keys = compared_files(lambda *names, **entities: "path")
-    assert set(keys) == {"FA", "MD", "field", "b0", "uncorrected_b0", "acquisition"}
+    assert set(keys) == {"FA", "MD", "mask", "field", "b0", "uncorrected_b0", "acquisition"}
     assert timed_files("logs/benchmarks", "1", "2")[0] == "logs/benchmarks/estimate_field/sub-1_ses-2.tsv"

@@ -51,6 +51,7 @@ def compared_files(derivative: Callable[..., str]) -> dict[str, str]:
     """
     maps = {key: derivative("dwi", "dwimap", model="DTI", param=key) for key in ("FA", "MD")}
     return maps | {
+        "mask": derivative("dwi", "mask", desc="brain"),
         "field": derivative("fmap", "fieldmap", desc="pepolar"),
         "b0": derivative("fmap", "epi", desc="corrected"),
         "uncorrected_b0": derivative("fmap", "epi", desc="uncorrected"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -17,6 +19,7 @@ from scan2map.images import Image, load_image, require_same_grid
 from scan2map.preprocess.dwi.repeats import group_acquisitions
 from scan2map.preprocess.dwi.resample import resample_volumes
 
+LOGGER = logging.getLogger("scan2map")
 DESCRIPTION = "Field, tensor maps and corrected b = 0 images against FSL's TOPUP, eddy and DTIFIT on the same scan"
 
 
@@ -33,20 +36,21 @@ def field_rows(ours: np.ndarray, theirs: np.ndarray, inside: np.ndarray) -> Iter
     yield Row("brain", "field_fsl", "bias", agreement.bias(ours, theirs), "Hz", len(ours))
 
 
-def tensor_rows(ours: np.ndarray, theirs: np.ndarray, inside: np.ndarray, metric: str) -> Iterator[Row]:
+def tensor_rows(ours: np.ndarray, theirs: np.ndarray, inside: np.ndarray, metric: str, roi: str) -> Iterator[Row]:
     """Agreement of two scalar maps of the tensor.
 
     Args:
         ours, theirs: (x, y, z).
         inside: where they are compared.
         metric: ``FA`` or ``MD``.
+        roi: name of the region.
     """
     ours, theirs, name = ours[inside], theirs[inside], f"{metric}_fsl"
     difference, unit = float(np.median(np.abs(ours - theirs))), TENSOR_UNITS[metric]
-    yield Row("brain", name, "pearson_r", agreement.pearson_r(ours, theirs), "1", len(ours))
-    yield Row("brain", name, "median_absolute_difference", difference, unit, len(ours))
+    yield Row(roi, name, "pearson_r", agreement.pearson_r(ours, theirs), "1", len(ours))
+    yield Row(roi, name, "median_absolute_difference", difference, unit, len(ours))
     relative = agreement.median_relative_error(ours, theirs)
-    yield Row("brain", name, "median_relative_error", relative, "1", len(ours))
+    yield Row(roi, name, "median_relative_error", relative, "1", len(ours))
 
 
 def corrected_by(field_hz: np.ndarray, pair: Image, acquisition) -> Image:
@@ -95,7 +99,15 @@ def time_rows(benchmarks: Iterable, fsl_time_s: float | None) -> Iterator[Row]:
     Args:
         benchmarks: one table per step.
         fsl_time_s: what TOPUP and eddy took, or None where that is not known.
+
+    Yields:
+        Nothing where a benchmark file is missing: results that were copied here took no time here.
     """
+    benchmarks = list(benchmarks)
+    absent = [str(path) for path in benchmarks if not Path(path).is_file()]
+    if absent:
+        LOGGER.warning("the time of the steps is not known: %s is missing", ", ".join(absent))
+        return
     total_s = float(sum(read_frame(path, ("s",))["s"].mean() for path in benchmarks))
     yield Row("image", "time_fsl", "value", total_s, "s", 0)
     if fsl_time_s is not None:
@@ -107,17 +119,22 @@ def session_rows(files: Mapping[str, str], edge_voxels: int) -> Iterator[Row]:
 
     Args:
         files: paths keyed as in :mod:`scan2map.evaluation.dwi_inputs`.
-        edge_voxels: how far inside FSL's mask the b = 0 images are compared.
+        edge_voxels: the interior of the brain lies this far inside FSL's mask.
 
     Raises:
         DataError: an image is missing or lies on another grid.
     """
     mask = load_image(files["fsl_mask"])
-    inside = mask.data > 0.5
-    yield from field_rows(_load(files, "field", mask), _load(files, "fsl_field", mask), inside)
+    brain, ours = mask.data > 0.5, _load(files, "mask", mask) > 0.5
+    inner = interior(brain, edge_voxels)
+    yield Row("brain", "mask_fsl", "dice", agreement.dice(ours, brain), "1", int(brain.sum()))
+    yield from field_rows(_load(files, "field", mask), _load(files, "fsl_field", mask), brain)
     for metric in TENSOR_UNITS:
-        yield from tensor_rows(_load(files, metric, mask), _load(files, f"fsl_{metric}", mask), inside, metric)
-    yield from b0_rows(files, mask, interior(inside, edge_voxels))
+        maps = _load(files, metric, mask), _load(files, f"fsl_{metric}", mask)
+        # Neither map has a value beyond its own mask.
+        yield from tensor_rows(*maps, brain & ours, metric, "brain")
+        yield from tensor_rows(*maps, inner & ours, metric, "brain_interior")
+    yield from b0_rows(files, mask, inner)
 
 
 def compare_fsl(
