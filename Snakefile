@@ -35,6 +35,7 @@ rule all:
     default_target: True
     input:
         "<results>/report/index.html",
+        expand(rules.write_subject_page.output.page, zip, **EVERYBODY),
         "<results>/evaluation/rois.tsv",
         "<results>/bids_validation.tsv",
         expand(rules.describe_derivatives.output.description, dataset=DATASETS),

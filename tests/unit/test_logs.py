@@ -70,3 +70,11 @@ def test_failed_sessions_no_longer_run(tmp_path):
     summary = status.failure_summary(tmp_path / "logs")
     assert "sub-01 ses-02 asl: M0 is empty" in summary
     assert json.loads((tmp_path / "logs/quantify_cbf/sub-01_ses-02.failed.json").read_text())["reason"] in summary
+
+
+def test_a_failed_anatomy_takes_the_whole_session_out(tmp_path):
+    inventory = tmp_path / "inventory.tsv"
+    inventory.write_text("subject\tsession\tmodality\tstatus\n01\t02\tanat\truns\n01\t02\tdwi\truns\n")
+    with pytest.raises(SystemExit), rule_log(job(tmp_path, "results/sub-01/ses-02/anat/x.nii.gz")):
+        raise DataError("no brain")
+    assert status.runnable(inventory, "dwi", tmp_path / "logs") == []

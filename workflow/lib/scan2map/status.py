@@ -9,6 +9,9 @@ from collections import defaultdict
 from functools import cache
 from pathlib import Path
 
+# Every modality is brought together with the T1w image: without the anatomy nothing else of the session runs.
+NEEDED = "anat"
+
 
 @cache
 def _rows(path: str, modified_ns: int) -> list[dict[str, str]]:
@@ -41,7 +44,7 @@ def failure_notes(logs) -> list[dict]:
 
 
 def runnable(inventory, modality: str, logs) -> list[tuple[str, str]]:
-    """The sessions whose intake is complete for a modality and that no step of it has failed on.
+    """The sessions whose intake is complete for a modality and where no step of it, or of the anatomy, has failed.
 
     Args:
         inventory: ``inventory.tsv`` of the intake.
@@ -49,13 +52,12 @@ def runnable(inventory, modality: str, logs) -> list[tuple[str, str]]:
         logs: the log folder, where failed steps leave their notes.
     """
     failed = {(note["subject"], note["session"], note["modality"]) for note in failure_notes(logs)}
-    return [
+    pairs = [
         (row["subject"], row["session"])
         for row in _read_rows(inventory)
-        if row["modality"] == modality
-        and row["status"] == "runs"
-        and (row["subject"], row["session"], modality) not in failed
+        if row["modality"] == modality and row["status"] == "runs"
     ]
+    return [pair for pair in pairs if not {(*pair, modality), (*pair, NEEDED)} & failed]
 
 
 def failures_of(subject: str, session: str, logs) -> list[str]:

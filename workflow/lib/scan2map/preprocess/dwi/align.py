@@ -1,12 +1,13 @@
-"""The diffusion scan and the T1w image in one space."""
+"""The diffusion scan and the T1w image in one space: rigid, on the boundary of white matter (Greve and Fischl 2009)."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from scan2map.images import Image, load_image, save_image
+from scan2map.preprocess.boundary import register_to_t1w
 from scan2map.preprocess.dwi.gradients import read_gradients
-from scan2map.preprocess.registration import Transform, apply_transform, register_rigid, save_transform
+from scan2map.preprocess.registration import apply_transform, save_transform
 from scan2map.provenance import write_sidecar
 
 
@@ -15,17 +16,6 @@ def mean_b0(dwi, bval, bvec, b0_threshold: float) -> Image:
     image = load_image(dwi)
     gradients = read_gradients(bval, bvec, image.data.shape[3], b0_threshold)
     return Image(image.data[..., gradients.is_b0].mean(3), image.affine)
-
-
-def align_to_t1w(b0: Image, b0_mask: np.ndarray, t1w: Image, t1w_mask: np.ndarray, seed: int = 1) -> Transform:
-    """Rigid transform that brings the diffusion scan onto the T1w image.
-
-    Mutual information inside the brains, from scanner coordinates.
-
-    Returns:
-        T1w world to diffusion world (the direction that resampling onto the T1w grid needs).
-    """
-    return register_rigid(t1w, Image(b0.data * b0_mask, b0.affine), fixed_mask=t1w_mask, seed=seed)
 
 
 def align_dwi(
@@ -40,11 +30,20 @@ def align_dwi(
         settings: block ``dwi``.
         output: ``transform`` and one path per tissue label.
         seed: start of the registration's random numbers.
+
+    Raises:
+        DataError: the two images cannot be registered.
     """
     b0 = mean_b0(dwi, bval, bvec, settings["b0_threshold_s_per_mm2"])
-    brain, anatomy, skull_stripped = load_image(mask), load_image(t1w), load_image(t1w_mask)
-    stripped = Image(anatomy.data * (skull_stripped.data > 0), anatomy.affine)
-    transform = align_to_t1w(b0, brain.data > 0, stripped, skull_stripped.data > 0, seed)
+    diffusion_brain, anatomy, brain = load_image(mask).data > 0, load_image(t1w), load_image(t1w_mask).data > 0
+    transform, cost = register_to_t1w(
+        Image(b0.data * diffusion_brain, b0.affine),
+        Image(anatomy.data * brain, anatomy.affine),
+        load_image(tissues["WM"]),
+        load_image(tissues["CSF"]),
+        brain,
+        seed=seed,
+    )
     save_transform(output["transform"], transform)
     write_sidecar(
         output["transform"],
@@ -52,6 +51,7 @@ def align_dwi(
         description="Rigid transform (ITK) that resamples the diffusion scan onto the T1w image",
         sources=[dwi, t1w],
         settings={"seed": seed},
+        BoundaryCost=round(cost, 4),
     )
     for label, path in tissues.items():
         moved = apply_transform(load_image(path), b0, transform.inverse(), "mean")
