@@ -50,3 +50,10 @@ def test_message_names_key_value_allowed_and_remedy(values, expected):
 def test_unknown_block_is_refused_with_a_guess():
     with pytest.raises(SettingError, match="did you mean 'study'"):
         check_config({"studdy": {}})
+
+
+def test_numbers_from_the_command_line_are_read_as_numbers():
+    filled = check_block("demo", {"iterations": "2", "engine": "fsl", "nested": {"width_mm": "2.5"}}, SCHEMA)
+    assert filled == {"iterations": 2, "engine": "fsl", "nested": {"width_mm": 2.5}}
+    with pytest.raises(SettingError, match="found: 'two'"):
+        check_block("demo", {"iterations": "two"}, SCHEMA)

@@ -49,6 +49,23 @@ def _merge(base: Any, override: Any) -> Any:
     return merged | {key: copy.deepcopy(value) for key, value in override.items() if key not in base}
 
 
+def _types(schema: dict) -> set[str]:
+    kind = schema.get("type", [])
+    return {kind} if isinstance(kind, str) else set(kind)
+
+
+def _typed(value: Any, schema: dict) -> Any:
+    """Read text where the schema wants no text: Snakemake's ``--config`` hands nested numbers over as strings."""
+    if isinstance(value, dict):
+        children = schema.get("properties", {})
+        return {key: _typed(child, children.get(key, {})) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_typed(item, schema.get("items", {})) for item in value]
+    if isinstance(value, str) and _types(schema) - {"null"} and "string" not in _types(schema):
+        return yaml.safe_load(value)
+    return None if value == "null" and "null" in _types(schema) else value
+
+
 def _allowed(error) -> str:
     schema = error.schema
     parts = []
@@ -94,7 +111,7 @@ def check_block(block: str, values: dict, schema: dict | None = None) -> dict:
     from jsonschema import Draft202012Validator
 
     schema = schema or load_schema(block)
-    filled = _merge(defaults(schema), values or {})
+    filled = _merge(defaults(schema), _typed(values or {}, schema))
     errors = sorted(Draft202012Validator(schema).iter_errors(filled), key=lambda error: list(map(str, error.path)))
     if errors:
         raise _wrong_value(block, errors[0])
