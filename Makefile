@@ -13,6 +13,8 @@ export BIDSCOIN_TRACKUSAGE := no
 export DO_NOT_TRACK := 1
 CORES ?= all
 SNAKEMAKE := $(BIN)/snakemake --profile config/profiles/local --cores $(CORES)
+# Progress bars in a terminal, plain lines in a file.
+PROGRESS := $(if $(MAKE_TERMOUT),--logger rich)
 
 help:  ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -26,7 +28,7 @@ $(VENV)/.installed: envs/local.lock
 install: $(VENV)/.installed  ## Create .venv with the pinned dependencies
 
 demo: install  ## Simulate a small study as DICOM, run the whole pipeline on the CPU, print where the report is
-	$(SNAKEMAKE) --configfile config/demo/config.yaml
+	$(SNAKEMAKE) $(PROGRESS) --configfile config/demo/config.yaml
 	@echo "The report: $(CURDIR)/results/demo/report/index.html"
 
 lint: install  ## Check style: ruff, snakefmt, snakemake --lint
