@@ -85,6 +85,16 @@ def test_translation_along_the_phase_encoding_is_taken_for_a_constant_field():
     assert error_voxels(estimate, scan).mean() == pytest.approx(0.4, abs=0.05)
 
 
+def test_a_shimmed_scanner_settles_the_constant_field():
+    """The same pair: with the mean field given as zero, the 4.8 mm are found as motion (less what the mean holds)."""
+    scan = epi_head.simulate(motions=[None, epi_head.rigid([0.0, 4.8, 0.0], [0.0, 0.0, 0.0])])
+    still, shimmed = solve(scan, COARSE), solve(scan, COARSE | {"constant_field": "shimmed"})
+    change = (still.field_hz - shimmed.field_hz)[scan.brain].mean() * scan.times_s[0]
+    assert abs(shimmed.field_hz[scan.brain].mean()) * scan.times_s[0] < 0.1
+    assert shimmed.motion[1, 1] - still.motion[1, 1] == pytest.approx(2 * change * epi_head.VOXEL_MM, rel=0.1)
+    assert np.corrcoef(shimmed.corrected[:, scan.brain])[0, 1] > 0.85
+
+
 @pytest.mark.parametrize(
     ("directions", "times_s"),
     [(("i", "i-"), (0.05, 0.05)), (("j-", "j"), (0.05, 0.03)), (("j", "i-"), (0.05, 0.05))],

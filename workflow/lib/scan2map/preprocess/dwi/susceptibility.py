@@ -16,6 +16,7 @@ import torch
 
 from scan2map.errors import DataError
 from scan2map.logs import LOGGER
+from scan2map.preprocess.dwi.constant_field import without_constant
 from scan2map.preprocess.dwi.epi_model import Acquisition, EpiModel, Linearised, State, motion_matrix
 from scan2map.preprocess.dwi.field_prior import FieldPrior, cauchy_weight, tissue_weight
 from scan2map.preprocess.dwi.normal_equations import NormalEquations, conjugate_gradients
@@ -189,6 +190,17 @@ def _fit_schedule(acquisition: Acquisition, settings: dict) -> tuple[EpiModel, S
     return model, state, residuals
 
 
+def _settled(model: EpiModel, state: State, constant_field: str) -> tuple[torch.Tensor, np.ndarray]:
+    """The field on every voxel and the world motion of each acquisition, the constant field settled."""
+    field = model.full_field(state)
+    motion = np.stack([motion_matrix(row, model.centre_mm) for row in state.motion])
+    if constant_field == "head_still":
+        return field, motion
+    weight = tissue_weight(model.linearise(state).corrected.mean(0), model.sample_spacing_mm)
+    constant = float((field * weight).sum() / weight.sum())
+    return without_constant(field, motion, model.acquisition, constant)
+
+
 def estimate_field(
     images: Sequence[np.ndarray],
     affine: np.ndarray,
@@ -199,16 +211,16 @@ def estimate_field(
 ) -> FieldEstimate:
     """The off-resonance field that makes images with different phase encoding alike.
 
-    Repeats of one direction and readout time are aligned and averaged first. A constant field cannot be told from a
-    translation along the phase encoding: the translation of the first opposed acquisition along it is taken as zero.
+    Repeats of one direction and readout time are aligned and averaged first. What settles the constant part of the
+    field, which no image can tell (:mod:`scan2map.preprocess.dwi.constant_field`), is ``settings["constant_field"]``.
 
     Args:
         images: b0 images on one grid, each (x, y, z); the first one is the reference position of the head.
         affine: voxel-to-world affine of the grid.
         phase_encoding: BIDS direction of each image.
         readout_times_s: total readout time of each image.
-        settings: block ``fieldmap``: ``knot_spacing_mm``, ``smoothness``, ``iterations``, ``solver_iterations``,
-            ``solver_tolerance``, ``tolerance``.
+        settings: block ``fieldmap``: ``constant_field``, ``knot_spacing_mm``, ``smoothness``, ``iterations``,
+            ``solver_iterations``, ``solver_tolerance``, ``tolerance``.
         device: torch device.
 
     Returns:
@@ -233,9 +245,8 @@ def estimate_field(
         tuple(float(readout_times_s[first]) for first in firsts),
     )
     model, state, residuals = _fit_schedule(acquisition, settings)
-    field_hz = model.full_field(state) / acquisition.reference_time_s
-    between = np.stack([motion_matrix(row, model.centre_mm) for row in state.motion])
-    rigid = within @ between[groups]
+    field, between = _settled(model, state, settings["constant_field"])
+    field_hz, rigid = field / acquisition.reference_time_s, within @ between[groups]
     corrected = resample_volumes(stack, affine, field_hz=field_hz, rigid=rigid, **encoding)
     scales = state.scales / intensities
     return FieldEstimate(
