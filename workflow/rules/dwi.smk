@@ -42,7 +42,7 @@ rule mask_dwi:
         "<benchmarks>/mask_dwi/sub-{subject}_ses-{session}.tsv"
     conda:
         "../../envs/imaging.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=2500,
         runtime=10,
@@ -75,7 +75,7 @@ rule correct_motion:
         "<benchmarks>/correct_motion/sub-{subject}_ses-{session}.tsv"
     conda:
         "../../envs/imaging.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
@@ -109,7 +109,7 @@ rule fit_tensor:
         "<benchmarks>/fit_tensor/sub-{subject}_ses-{session}.tsv"
     conda:
         "../../envs/imaging.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=3000,
         runtime=10,

@@ -18,7 +18,7 @@ rule estimate_field:
         "<benchmarks>/estimate_field/sub-{subject}_ses-{session}.tsv"
     conda:
         "../../envs/imaging.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=2500,
         runtime=20,
