@@ -1,4 +1,4 @@
-"""Write the pages that are generated: ``config/README.md`` from the schemas, the README's table of validation numbers."""
+"""Write the generated pages: ``config/README.md`` from the schemas, the README's table of validation numbers."""
 
 from __future__ import annotations
 

@@ -52,7 +52,8 @@ def test_slices_of_few_voxels_and_b0_are_not_judged():
 
 def test_points_know_their_slice():
     outliers = np.array([[False, True, False]])
-    assert at_points(outliers, torch.tensor([[1.0, 0.0, -1.0, 3.0, 1.0]])).tolist() == [[True, False, False, False, True]]
+    slices = torch.tensor([[1.0, 0.0, -1.0, 3.0, 1.0]])
+    assert at_points(outliers, slices).tolist() == [[True, False, False, False, True]]
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,8 @@ def write_run(folder, name="dwi", *, b_values=(0, *[1000] * 8), way="j-", readou
     save_image(path, data, AFFINE)
     write_gradients(GradientTable(b_values, vectors), folder / f"{name}.bval", folder / f"{name}.bvec")
     content = {"PhaseEncodingDirection": way, "TotalReadoutTime": readout, **sidecar}
-    (folder / f"{name}.json").write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+    given = {key: value for key, value in content.items() if value is not None}
+    (folder / f"{name}.json").write_text(json.dumps(given))
     return path
 
 

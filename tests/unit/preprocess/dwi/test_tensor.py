@@ -61,9 +61,7 @@ def test_directions_are_along_world_axes(first_voxel_axis):
     world_tensor = 1.4e-3 * np.outer(stick, stick) + 3e-4 * np.eye(3)
     decay = np.exp(-B_VALUES * np.einsum("ti,ij,tj->t", VECTORS, world_tensor, VECTORS))
     gradients = GradientTable(B_VALUES, VECTORS @ bvec_to_world(affine))
-    maps = fit_tensor(
-        np.broadcast_to(500 * decay, (2, 2, 2, len(decay))), np.ones((2, 2, 2), bool), gradients, affine
-    )
+    maps = fit_tensor(np.broadcast_to(500 * decay, (2, 2, 2, len(decay))), np.ones((2, 2, 2), bool), gradients, affine)
     np.testing.assert_allclose(np.abs(maps.direction @ stick), 1, atol=1e-5)
     np.testing.assert_allclose(maps.tensor[0, 0, 0], world_tensor[(0, 0, 0, 1, 1, 2), (0, 1, 2, 1, 2, 2)], atol=1e-8)
 
