@@ -1,4 +1,8 @@
+"""Readiness: what a run needs and does not find, before its first job."""
+
+
 rule check:
+    """Say whether every program, device and input folder that the configuration asks for is there."""
     log:
         "<logs>/check/check.log",
     conda:
@@ -7,7 +11,6 @@ rule check:
     resources:
         mem_mb=1000,
         runtime=1,
-    """Say whether every program, device and input folder that the configuration asks for is there."""
     params:
         config=config,
         participants=SUBJECT_ROWS,
