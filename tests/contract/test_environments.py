@@ -45,3 +45,8 @@ def test_gpl_software_is_never_imported(root):
     for path in (root / "workflow" / "lib").rglob("*.py"):
         imports = re.findall(r"^\s*(?:from|import)\s+([\w.]+)", path.read_text(), re.MULTILINE)
         assert not [name for name in imports if name.startswith(GPL_MODULES)], path
+
+
+def test_test_files_have_names_of_their_own(root):
+    names = [path.name for path in (root / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names)), "pytest imports test files by their name"

@@ -1,0 +1,23 @@
+import numpy as np
+
+from scan2map.preprocess.dwi.denoise import clean, remove_ringing
+
+
+def test_ringing_at_an_edge_is_reduced():
+    size, kept = 128, 48
+    edge = np.zeros((size, size))
+    edge[40:88, 40:88] = 1000.0
+    spectrum = np.fft.fftshift(np.fft.fft2(edge))
+    centre = slice(size // 2 - kept // 2, size // 2 + kept // 2)
+    ringing = np.abs(np.fft.ifft2(np.fft.ifftshift(spectrum[centre, centre]))) * (kept / size) ** 2
+    volume = np.repeat(ringing[:, :, None, None], 2, axis=2).astype(np.float32)
+    cleaned = remove_ringing(volume)
+    # The square's middle is flat in truth; what varies there is ringing.
+    inner = (slice(18, 30), slice(18, 30))
+    assert cleaned[inner].std() < 0.6 * volume[inner].std()
+    assert abs(cleaned[inner].mean() / volume[inner].mean() - 1) < 0.01
+
+
+def test_nothing_is_done_unasked():
+    data = np.random.default_rng(0).normal(size=(4, 4, 4, 5)).astype(np.float32)
+    np.testing.assert_array_equal(clean(data, {"denoising": "none", "gibbs_removal": False}), data)
