@@ -22,7 +22,9 @@ def test_the_scan_is_brought_onto_the_t1w_image(tmp_path):
     t1w = np.where(signal > 100, 2200 - signal, signal).reshape(SHAPE)
     brain = (signal > 100).reshape(SHAPE)
     save_image(tmp_path / "dwi.nii.gz", dwi, AFFINE)
-    write_gradients(GradientTable(np.array([0, 1000.0]), np.eye(3)[:2] * [[0], [1]]), tmp_path / "d.bval", tmp_path / "d.bvec")
+    write_gradients(
+        GradientTable(np.array([0, 1000.0]), np.eye(3)[:2] * [[0], [1]]), tmp_path / "d.bval", tmp_path / "d.bvec"
+    )
     for name, data in {"mask": b0 > 100, "t1w": t1w, "t1w_mask": brain, "WM": 0.8 * brain}.items():
         save_image(tmp_path / f"{name}.nii.gz", data, AFFINE)
     paths = {name: tmp_path / f"{name}.nii.gz" for name in ("mask", "t1w", "t1w_mask")}

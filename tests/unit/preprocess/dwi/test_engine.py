@@ -15,7 +15,9 @@ def calls(monkeypatch):
     noted = {}
 
     def note(module, name):
-        monkeypatch.setattr(f"scan2map.preprocess.dwi.{module}.{name}", lambda *args, **options: noted.update({name: options}))
+        monkeypatch.setattr(
+            f"scan2map.preprocess.dwi.{module}.{name}", lambda *args, **options: noted.update({name: options})
+        )
 
     note("fsl", "run_eddy")
     note("fsl", "run_dtifit")

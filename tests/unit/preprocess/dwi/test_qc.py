@@ -85,7 +85,9 @@ def test_the_row_of_a_scan_holds_every_column_with_its_meaning(tmp_path):
     for name in ("mask", "t1w_mask"):
         save_image(rest[name], head.mask, AFFINE, dtype=np.uint8)
     acquisition = tmp_path / "m.tsv"
-    pd.DataFrame({"phase_encoding": ["j"] * 14, "total_readout_time_s": 0.05}).to_csv(acquisition, sep="\t", index=False)
+    pd.DataFrame({"phase_encoding": ["j"] * 14, "total_readout_time_s": 0.05}).to_csv(
+        acquisition, sep="\t", index=False
+    )
     final = {"dwi": tmp_path / "p.nii.gz", "bval": tmp_path / "p.bval", "bvec": tmp_path / "p.bvec"}
     tables = {"motion": tmp_path / "motion.tsv", "outliers": tmp_path / "slices.tsv"}
     fields = {"fieldmap": rest["fieldmap"], "mask": rest["mask"], "acquisition": acquisition}
@@ -103,4 +105,4 @@ def test_the_row_of_a_scan_holds_every_column_with_its_meaning(tmp_path):
     assert (row["volumes"], row["directions"], row["outlier_slices"]) == (14, 12, 0)
     assert row["mean_framewise_displacement"] == 0
     assert row["b0_snr"] > 10
-    assert SHAPE == head.scan.shape
+    assert head.scan.shape == SHAPE
