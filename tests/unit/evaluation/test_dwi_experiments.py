@@ -12,6 +12,7 @@ from scan2map.evaluation.dwi_chain import Chain, Corrected, as_measured
 from scan2map.evaluation.dwi_experiments import CONDITIONS, Experiment, Reference, run_dwi_experiment, simulated_head
 from scan2map.evaluation.dwi_scores import (
     RMSE,
+    WORST_AXIS_RMSE,
     direction_errors_deg,
     displacement_rows,
     holds_brain,
@@ -79,8 +80,9 @@ def test_residual_motion_is_what_the_estimate_leaves():
     true = rigid_matrices(np.array([[0.0, 0, 0, 0, 0, 0.05], [2.0, 0, 0, 0, 0, 0]]), centre)
     estimate = rigid_matrices(np.array([[0.3, 0, 0.4, 0, 0, 0.05], [2.0, 0, 0, np.radians(3), 0, 0]]), centre)
     shift, angle = residual_motion(estimate, true, centre)
-    assert shift == pytest.approx([0.5, 0], abs=1e-9)
-    assert angle == pytest.approx([0, 3], abs=1e-6)
+    turned_back = np.array([0.3 * np.cos(0.05), -0.3 * np.sin(0.05), 0.4])
+    assert shift == pytest.approx(np.array([turned_back, [0, 0, 0]]), abs=1e-9)
+    assert angle == pytest.approx(np.array([[0, 0, 0], [3, 0, 0]]), abs=1e-6)
 
 
 def test_motion_error_leaves_the_reference_out_and_says_what_no_correction_is():
@@ -88,6 +90,7 @@ def test_motion_error_leaves_the_reference_out_and_says_what_no_correction_is():
     true = rigid_matrices(np.array([[0.0] * 6, [3.0, 4, 0, 0, 0, 0], [0, 0, 0, 0, np.radians(2), 0]]), np.zeros(3))
     found = values(motion_rows(parameters, true, np.zeros(3)))
     assert found["translation", RMSE] == pytest.approx(5 / np.sqrt(2)) == found["translation_uncorrected", RMSE]
+    assert found["translation", WORST_AXIS_RMSE] == pytest.approx(4 / np.sqrt(2))
     assert found["rotation", "max"] == pytest.approx(2)
 
 
