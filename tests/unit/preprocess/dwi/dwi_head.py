@@ -39,12 +39,16 @@ def _step(value, width):
     return 0.5 * (1 + np.tanh(value / width))
 
 
+def fractions(world):
+    """Brain, white matter and fluid at world positions (n, 3), 0 to 1; white matter and fluid are shares of the brain."""
+    brain = _step(1 - np.linalg.norm(world / RADII_MM, axis=-1), 0.06)
+    fluid = _step(0.32 - np.linalg.norm((world - [0, -5, 4]) / np.array([30, 55, 24]), axis=-1), 0.06)
+    return brain, _step(_waves(world, 1) + 0.2, 0.3) * (1 - fluid), fluid
+
+
 def tissue(world):
     """Signal without weighting and tensor (n, 3, 3) in mm2/s at world positions (n, 3)."""
-    radius = np.linalg.norm(world / RADII_MM, axis=-1)
-    brain = _step(1 - radius, 0.06)
-    fluid = _step(0.32 - np.linalg.norm((world - [0, -5, 4]) / np.array([30, 55, 24]), axis=-1), 0.06)
-    white = _step(_waves(world, 1) + 0.2, 0.3) * (1 - fluid)
+    brain, white, fluid = fractions(world)
     fibre = np.stack([_waves(world, seed, 6, 40, 80) for seed in (2, 3, 4)], axis=-1)
     fibre /= np.linalg.norm(fibre, axis=-1, keepdims=True) + 1e-9
     along, across = 1.3e-3 * white, 0.5e-3 * white

@@ -139,7 +139,7 @@ def slice_numbers(sampled: list[Sampled]) -> torch.Tensor:
 
 
 def coupled_steps(steps: np.ndarray, matrix: np.ndarray, shells: np.ndarray) -> np.ndarray:
-    """Steps of all volumes together: predictions move along with their sources; a shell's mean stays.
+    """Steps of all volumes together: predictions move along with their sources; a shell's mean head motion stays.
 
     Args:
         steps: (t, p) steps of each volume for a fixed prediction.
@@ -149,7 +149,7 @@ def coupled_steps(steps: np.ndarray, matrix: np.ndarray, shells: np.ndarray) -> 
     steps = np.linalg.solve(np.eye(len(matrix)) - COUPLING * matrix, steps)
     for shell in np.unique(shells):
         members = shells == shell
-        steps[members] -= steps[members].mean(0)
+        steps[members, :6] -= steps[members, :6].mean(0)
     return steps
 
 

@@ -20,8 +20,8 @@ from scan2map.preprocess.dwi.rigid import grid_centre_mm, rigid_matrix
 
 NEIGHBOURHOOD = (3, 3, 1)
 # Both images are smoothed by this many voxels (full width at half maximum): without it noise prefers positions where
-# interpolation smooths it; with two voxels or more the neighbourhood sees nothing but slopes.
-SMOOTHING_VOXELS = 1.25
+# interpolation smooths it; with more, neighbourhoods see nothing but slopes, which fit each other anywhere.
+SMOOTHING_VOXELS = 1.0
 # Rotations in units that move a voxel at the brain's surface by about as much as a translation of 1 mm.
 ARM_MM = 60.0
 
