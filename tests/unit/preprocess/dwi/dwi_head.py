@@ -40,7 +40,7 @@ def _step(value, width):
 
 
 def fractions(world):
-    """Brain, white matter and fluid at world positions (n, 3), 0 to 1; white matter and fluid are shares of the brain."""
+    """Brain, white matter, fluid at world positions (n, 3), 0 to 1; white matter and fluid are shares of the brain."""
     brain = _step(1 - np.linalg.norm(world / RADII_MM, axis=-1), 0.06)
     fluid = _step(0.32 - np.linalg.norm((world - [0, -5, 4]) / np.array([30, 55, 24]), axis=-1), 0.06)
     return brain, _step(_waves(world, 1) + 0.2, 0.3) * (1 - fluid), fluid

@@ -26,9 +26,9 @@ OPTIONS = {"voxels": 8000, "threshold_sd": 4, "eddy_model": "quadratic", "seed":
 B_VALUES = np.array(([0] + [1000] * 8) * 3, dtype=float)
 
 
-def drift(translation_mm, rotation_deg, count=len(B_VALUES), seed=1):
+def drift(translation_mm, rotation_deg, seed=1):
     """A smooth random walk from rest that reaches the given excursions in every parameter."""
-    walk = gaussian_filter1d(np.random.default_rng(seed).normal(size=(count, 6)).cumsum(0), 1, axis=0)
+    walk = gaussian_filter1d(np.random.default_rng(seed).normal(size=(len(B_VALUES), 6)).cumsum(0), 1, axis=0)
     walk -= walk[0]
     return walk / np.abs(walk).max(0) * np.array([translation_mm] * 3 + [np.deg2rad(rotation_deg)] * 3)
 
