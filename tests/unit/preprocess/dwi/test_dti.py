@@ -42,7 +42,7 @@ def test_maps_are_those_of_the_head_and_say_how_they_were_made(tmp_path):
 
 def maps_of(eigenvalues):
     values = np.broadcast_to(eigenvalues, (*SHAPE, 3)).copy()
-    values[0, 0, 0, 0] *= 1.01
+    values[0, 0, 0] *= [1.01, 1.02, 1.01]
     tensor = np.zeros((*SHAPE, 6))
     tensor[..., (0, 3, 5)] = values
     return TensorMaps(tensor, np.ones(SHAPE), values, np.zeros((*SHAPE, 3)))
