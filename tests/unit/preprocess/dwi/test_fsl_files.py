@@ -42,6 +42,15 @@ def test_rows_and_indices_of_several_readout_times():
     assert fsl_files.choose_b0(parameters, 2).tolist() == [0, 1, 6, 7, 12, 13]
 
 
+def test_rounded_readout_times_are_one_row():
+    parameters = fsl_files.acquisition_parameters(encodings(("j", 0.0475693, 1), ("j", 0.04757, 2)), AFFINES["las"])
+    rows = fsl_files.unique_rows(parameters)
+    np.testing.assert_allclose(rows, [[0, 1, 0, 0.0475693]])
+    assert fsl_files.row_indices(parameters, rows).tolist() == [1, 1, 1]
+    with pytest.raises(DataError, match="different phase encoding"):
+        fsl_files.require_opposed(parameters, "b0.nii.gz")
+
+
 @pytest.mark.parametrize("readout", [0.0, -0.05, float("nan"), 47.5])
 def test_unusable_readout_times_are_refused(readout):
     with pytest.raises(DataError, match="readout time"):

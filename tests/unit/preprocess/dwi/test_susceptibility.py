@@ -6,6 +6,7 @@ import pytest
 
 from scan2map.config import check_block
 from scan2map.errors import DataError
+from scan2map.preprocess.dwi.repeats import group_acquisitions, is_opposed
 from scan2map.preprocess.dwi.rigid import grid_centre_mm, rigid_parameters
 from scan2map.preprocess.dwi.susceptibility import estimate_field
 
@@ -134,6 +135,21 @@ def test_same_input_same_bytes(clean, coarse):
     first, second = coarse, solve(clean, COARSE)
     assert first.field_hz.tobytes() == second.field_hz.tobytes()
     assert first.corrected.tobytes() == second.corrected.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("directions", "times_s", "groups", "opposed"),
+    [
+        (("j", "j-", "j"), (0.05, 0.05, 0.05), [0, 1, 0], True),
+        (("j", "j"), (0.0475693, 0.04757), [0, 0], False),  # one readout time, rounded
+        (("j", "j"), (0.05, 0.047), [0, 1], False),  # too alike to tell a field
+        (("j", "j"), (0.05, 0.03), [0, 1], True),
+        (("j", "i"), (0.05, 0.05), [0, 1], True),
+    ],
+)
+def test_acquisitions_and_whether_they_tell_a_field(directions, times_s, groups, opposed):
+    assert group_acquisitions(directions, times_s).tolist() == groups
+    assert is_opposed(directions, times_s) is opposed
 
 
 TINY = np.random.default_rng(0).random((2, 6, 7, 5)) + 1

@@ -14,7 +14,7 @@ from scan2map.errors import DataError
 from scan2map.images import Image, load_image, save_image
 from scan2map.logs import LOGGER
 from scan2map.preprocess.dwi.mask import otsu_mask
-from scan2map.preprocess.dwi.repeats import group_acquisitions
+from scan2map.preprocess.dwi.repeats import group_acquisitions, is_opposed
 from scan2map.preprocess.dwi.resample import check_readout_time, phase_axis
 from scan2map.preprocess.dwi.susceptibility import FieldEstimate, estimate_field
 from scan2map.provenance import write_sidecar
@@ -85,11 +85,6 @@ def read_acquisition(path, volumes: int) -> tuple[list[str], list[float]]:
     for direction in directions:
         phase_axis(direction)
     return directions, [check_readout_time(time) for time in table.total_readout_time_s]
-
-
-def is_opposed(directions, readout_times_s) -> bool:
-    """Whether the volumes are displaced differently, so that they can tell a field."""
-    return len(set(group_acquisitions(directions, readout_times_s))) > 1
 
 
 def uncorrected_estimate(volumes: np.ndarray, directions, readout_times_s) -> FieldEstimate:

@@ -11,10 +11,10 @@ import pandas as pd
 
 from scan2map.errors import DataError
 from scan2map.images import Image, save_image
+from scan2map.preprocess.dwi.repeats import READOUT_TOLERANCE, tells_field
 from scan2map.preprocess.dwi.resample import check_readout_time, phase_axis
 from scan2map.tools.fsl import TOPUP_CONFIGURATIONS
 
-ROW_TOLERANCE = 1e-6  # readout times closer than this (s) are one acquisition
 SIMULTANEOUS_S = 1e-3  # slices closer in time than this were excited together; dcm2niix rounds times to less
 
 
@@ -71,8 +71,16 @@ def acquisition_parameters(table: pd.DataFrame, affine: np.ndarray) -> np.ndarra
 
 def unique_rows(parameters: np.ndarray) -> np.ndarray:
     """The different acquisitions in order of appearance."""
-    _, first = np.unique(np.round(parameters / ROW_TOLERANCE), axis=0, return_index=True)
-    return parameters[np.sort(first)]
+    rows = parameters[:1]
+    for row in parameters[1:, None]:
+        rows = rows if _alike(row, rows).any() else np.concatenate([rows, row])
+    return rows
+
+
+def _alike(parameters: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(volumes, rows) True where a volume has the direction of a row and, but for rounding, its readout time."""
+    same_way = (parameters[:, None, :3] == rows[:, :3]).all(-1)
+    return same_way & (np.abs(parameters[:, None, 3] - rows[:, 3]) <= READOUT_TOLERANCE * rows[:, 3])
 
 
 def row_indices(parameters: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -81,7 +89,7 @@ def row_indices(parameters: np.ndarray, rows: np.ndarray) -> np.ndarray:
     Raises:
         DataError: a volume was acquired unlike every row.
     """
-    same = (np.abs(parameters[:, None] - rows[None]) <= ROW_TOLERANCE).all(-1)
+    same = _alike(parameters, rows)
     if not same.any(1).all():
         volume = int(np.flatnonzero(~same.any(1))[0])
         raise DataError(
@@ -105,8 +113,7 @@ def require_opposed(parameters: np.ndarray, file) -> None:
     Raises:
         DataError: all volumes are displaced alike (one direction, one readout time).
     """
-    displacement = parameters[:, :3] * parameters[:, 3:]
-    if np.ptp(displacement, axis=0).max() <= ROW_TOLERANCE:
+    if not tells_field(parameters[:, :3] * parameters[:, 3:]):
         raise DataError(
             "TOPUP needs b = 0 volumes with different phase encoding",
             file=file,

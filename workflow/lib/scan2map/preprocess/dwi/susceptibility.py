@@ -20,8 +20,8 @@ from scan2map.preprocess.dwi.constant_field import without_constant
 from scan2map.preprocess.dwi.epi_model import Acquisition, EpiModel, Linearised, State, motion_matrix
 from scan2map.preprocess.dwi.field_prior import FieldPrior, cauchy_weight, tissue_weight
 from scan2map.preprocess.dwi.normal_equations import NormalEquations, conjugate_gradients
-from scan2map.preprocess.dwi.repeats import align_groups, group_acquisitions, group_means
-from scan2map.preprocess.dwi.resample import check_readout_time, phase_axis, resample_volumes
+from scan2map.preprocess.dwi.repeats import align_groups, group_acquisitions, group_means, is_opposed
+from scan2map.preprocess.dwi.resample import check_readout_time, resample_volumes
 from scan2map.preprocess.dwi.rigid import rigid_parameters
 
 SMALLEST_VARIANCE = 1e-10  # of a residual; the head's mean intensity is one
@@ -90,9 +90,8 @@ def check_inputs(images: Sequence[np.ndarray], phase_encoding: Sequence[str], re
         _require(bad == 0, f"b0 image {index + 1} holds values that are not numbers", found=f"{bad} voxels")
         _require(np.max(image) > 0, f"b0 image {index + 1} is empty", remedy="exclude it in exclusions.tsv")
     times = [check_readout_time(time) for time in readout_times_s]
-    shifts = {(phase_axis(way)[0], phase_axis(way)[1] * time) for way, time in zip(phase_encoding, times, strict=True)}
     _require(
-        len(shifts) > 1,
+        is_opposed(phase_encoding, times),
         "All b0 images are displaced alike, so they hold no information on the field",
         found=", ".join(phase_encoding),
         allowed="at least two phase-encoding directions or readout times",
