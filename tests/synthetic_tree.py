@@ -131,6 +131,15 @@ def _write_series(derivative) -> None:
     Path(derivative("fmap", "acquisition", ".tsv", desc="merged")).parent.mkdir(parents=True, exist_ok=True)
     b0.to_csv(derivative("fmap", "acquisition", ".tsv", desc="merged"), sep="\t", index=False)
     _motion_table(13).to_csv(derivative("dwi", "timeseries", ".tsv", desc="motion"), sep="\t", index=False)
+    volumes, slices = (index.ravel() for index in np.indices((13, SHAPE[2])))
+    lost = (volumes == 3) & (slices == 5)
+    carpet = {
+        "volume": volumes,
+        "slice": slices,
+        "score": np.where(lost, -9.0, 0.5),
+        "outlier": np.where(lost, "yes", "no"),
+    }
+    pd.DataFrame(carpet).to_csv(derivative("dwi", "slices", ".tsv", desc="outliers"), sep="\t", index=False)
     quality = pd.DataFrame({"mean_displacement_mm": [0.2], "outlier_slices_percent": [1.5]})
     quality.to_csv(derivative("dwi", "metrics", ".tsv", desc="qc"), sep="\t", index=False)
 
