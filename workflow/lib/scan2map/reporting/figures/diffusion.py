@@ -61,7 +61,8 @@ def slice_carpet(inputs: Mapping[str, str], options: Mapping, style: Style) -> l
     axes = figure.add_axes((0.07, 0.14, 0.83, 0.7))
     axes.set_facecolor("black")
     # A score of exactly zero means a slice that was not judged (b = 0, or hardly any brain in it).
-    shown = axes.imshow(np.where(scores == 0, np.nan, scores), cmap="RdBu_r", vmin=-CARPET_LIMIT_SD, vmax=CARPET_LIMIT_SD, aspect="auto",
+    judged = np.where(scores == 0, np.nan, scores)
+    shown = axes.imshow(judged, cmap="RdBu_r", vmin=-CARPET_LIMIT_SD, vmax=CARPET_LIMIT_SD, aspect="auto",
                         origin="lower", interpolation="nearest")  # fmt: skip
     _frame_cells(axes, outliers)
     axes.set_xlabel("volume", color=INK)
