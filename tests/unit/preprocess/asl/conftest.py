@@ -38,4 +38,4 @@ def ball() -> PerfusedBall:
 def pcasl() -> Labelling:
     """Two pairs of PCASL, 3-D readout, no background suppression, fully relaxed separate M0."""
     types = ("control", "label", "control", "label")
-    return Labelling("PCASL", types, (1.8,) * 4, 1.8, None, 0, None, "Separate", 10.0, None, 3.0)
+    return Labelling("PCASL", types, (1.8,) * 4, (1.8,) * 4, None, 0, None, "Separate", 10.0, None, 3.0)

@@ -33,7 +33,9 @@ def scans(xa30_dir, tmp_path_factory):
 @pytest.mark.real_data
 def test_difference_agrees_with_the_scanners(scans):
     series, scanner = scans
-    labelling = Labelling("PCASL", ("label", "control") * 3, (1.8,) * 6, 1.8, None, 0, None, "Included", 4.8, None, 3.0)
+    labelling = Labelling(
+        "PCASL", ("label", "control") * 3, (1.8,) * 6, (1.8,) * 6, None, 0, None, "Included", 4.8, None, 3.0
+    )
     corrected, motion = correct_series(Image(series.data[..., 1:], series.affine), labelling)
     pairs = subtract(corrected, labelling, SETTINGS["subtraction"])
     nothing = {name: np.zeros(scanner.data.shape) for name in ("GM", "WM", "CSF")}

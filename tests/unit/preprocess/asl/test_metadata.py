@@ -1,6 +1,7 @@
 """ASL metadata of many scanners: each variant is read, or refused for one clear reason."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -41,6 +42,18 @@ VARIANTS = [
     ("PASL with QUIPSS II, no M0", PULSED, PAIRS, False, {"kind": "PASL", "duration_s": 0.7, "m0_type": "Absent"}),
     ("PASL with Q2TIPS", PULSED | {"BolusCutOffTechnique": "Q2TIPS", "BolusCutOffDelayTime": [0.7, 1.2]}, PAIRS, False,
      {"duration_s": 0.7}),
+    ("PASL with QUIPSS: the slices are saturated", PULSED | {"BolusCutOffTechnique": "QUIPSS"}, PAIRS, False,
+     {"duration_s": pytest.approx(1.1)}),
+    ("several label durations", SIEMENS_2D | {"LabelingDuration": [1.8, 1.8, 1.0, 1.0]}, PAIRS, True,
+     {"durations_s": (1.8, 1.8, 1.0, 1.0)}),
+    ("multiband readout", SIEMENS_2D | {"SliceTiming": [0, 0.04, 0], "MultibandAccelerationFactor": 2}, PAIRS, True,
+     {"slice_delays_s": (0, 0.04, 0)}),
+    ("pulses counted by their times", SIEMENS_2D | {"BackgroundSuppression": True,
+     "BackgroundSuppressionPulseTime": [1.1, 2.4]}, PAIRS, True, {"suppression_pulses": 2}),
+    ("velocity-selective", SIEMENS_2D | {"ArterialSpinLabelingType": "VSASL", "LabelingDuration": None}, PAIRS, True,
+     {"kind": "VSASL", "durations_s": (0, 0, 0, 0), "delays_s": (1.8,) * 4}),
+    ("a volume that is none of it", SIEMENS_2D, [*PAIRS, "n/a"], True, {"delays_s": (1.8,) * 4 + (0.0,)}),
+    ("echo time for each volume", SIEMENS_2D | {"EchoTime": [0.012] * 4}, PAIRS, True, {"echo_time_s": 0.012}),
     ("M0 as one number", SIEMENS_2D | {"M0Type": "Estimate", "M0Estimate": 1200}, PAIRS, False,
      {"m0_estimate": 1200.0, "m0_repetition_time_s": None}),
     ("slices from top to bottom", SIEMENS_2D | {"SliceEncodingDirection": "k-"}, PAIRS, True,
@@ -57,7 +70,20 @@ REFUSED = [
     ({"PostLabelingDelay": [1.8, 0, 1.8, 1.8]}, PAIRS, True, "above 0"),
     ({"PostLabelingDelay": None}, PAIRS, True, "PostLabelingDelay.*found: nothing"),
     ({"LabelingDuration": 0}, PAIRS, True, "LabelingDuration"),
-    ({"LabelingDuration": [1.8, 1.8, 1.0, 1.0]}, PAIRS, True, "the same duration"),
+    ({"LabelingDuration": [1.8, 1.8]}, PAIRS, True, "LabelingDuration.*one for each of the 4 volumes"),
+    ({"PostLabelingDelay": 3.5}, PAIRS, True, "RepetitionTimePreparation.*at least 5.3 s"),
+    ({"RepetitionTimePreparation": [4.8, 4.8]}, PAIRS, True, "RepetitionTimePreparation.*4 volumes"),
+    ({"BackgroundSuppression": None}, PAIRS, True, "BackgroundSuppression.*true or false"),
+    ({"BackgroundSuppression": True, "BackgroundSuppressionPulseTime": [1.0, 2.0],
+      "BackgroundSuppressionNumberPulses": 4}, PAIRS, True, "BackgroundSuppressionPulseTime.*4 times"),
+    ({"SliceTiming": [0.0, 0.0, 0.1]}, PAIRS, True, "SliceTiming.*at most 1 slices at one time"),
+    ({"SliceTiming": [0.0, 0.0, 0.0], "MultibandAccelerationFactor": 2}, PAIRS, True, "at most 2 slices.*found 3"),
+    ({"EchoTime": 12}, PAIRS, True, "EchoTime.*at most 0.5 s"),
+    ({"EchoTime": 0}, PAIRS, True, "EchoTime.*above 0"),
+    ({"EchoTime": [0.01, 0.02, 0.01, 0.02]}, PAIRS, True, "EchoTime.*one time"),
+    (PULSED | {"BolusCutOffTechnique": None}, PAIRS, False, "BolusCutOffTechnique.*QUIPSS, QUIPSSII, Q2TIPS"),
+    (PULSED | {"BolusCutOffDelayTime": 0}, PAIRS, False, "BolusCutOffDelayTime.*above 0"),
+    (PULSED | {"BolusCutOffTechnique": "QUIPSS", "BolusCutOffDelayTime": 1.8}, PAIRS, False, "at most 1.75 s"),
     ({"ArterialSpinLabelingType": "FAIR"}, PAIRS, True, "ArterialSpinLabelingType.*PCASL, CASL, PASL"),
     ({"M0Type": "Included"}, PAIRS, False, "has not an m0scan volume"),
     ({"M0Type": "Separate"}, PAIRS, False, "has not a separate M0 image"),
@@ -66,7 +92,7 @@ REFUSED = [
     ({"BackgroundSuppression": True}, PAIRS, True, "BackgroundSuppressionNumberPulses"),
     ({"SliceTiming": None}, PAIRS, True, "SliceTiming.*3 times"),
     ({"SliceTiming": [0, 1]}, PAIRS, True, "SliceTiming"),
-    ({"MRAcquisitionType": None, "SliceTiming": None}, PAIRS, True, "MRAcquisitionType.*2D or 3D"),
+    ({"MRAcquisitionType": None, "SliceTiming": None}, PAIRS, True, "MRAcquisitionType.*2D, 3D"),
     ({"MagneticFieldStrength": 0}, PAIRS, True, "MagneticFieldStrength"),
     ({"RepetitionTimePreparation": 0, "M0Type": "Absent"}, PAIRS, False, "RepetitionTimePreparation"),
     ({"LabelingEfficiency": 0}, PAIRS, True, "LabelingEfficiency"),
@@ -122,8 +148,22 @@ def test_settings_fill_what_the_sidecar_lacks(tmp_path):
 
 def test_labelling_survives_its_file(tmp_path):
     labelling = Labelling(
-        "PCASL", ("control", "label"), (1.8, 1.8), 1.8, (0.0, 0.04), 2, None, "Separate", 10.0, None, 3
+        "PCASL", ("control", "label"), (1.8, 1.8), (1.8, 1.8), (0.0, 0.04), 2, None, "Separate", 10.0, None, 3
     )
     save_labelling(tmp_path / "a.json", labelling)
     assert load_labelling(tmp_path / "a.json") == labelling
     assert labelling.restricted_to([1]).volume_types == ("label",)
+
+
+def test_several_durations_have_no_single_one(pcasl):
+    several = replace(pcasl, durations_s=(1.8, 1.8, 1.0, 1.0))
+    assert pcasl.duration_s == 1.8
+    with pytest.raises(DataError, match="several label durations"):
+        _ = several.duration_s
+
+
+def test_context_may_have_more_columns(tmp_path):
+    asl, m0 = write_session(tmp_path, SIEMENS_2D, PAIRS, True)
+    rows = "\n".join(["note\tvolume_type", *(f"x\t{kind}" for kind in PAIRS)])
+    (tmp_path / "sub-01_aslcontext.tsv").write_text(rows)
+    assert read_labelling(asl, m0, (2, 2, 3, 4), SETTINGS).volume_types == tuple(PAIRS)

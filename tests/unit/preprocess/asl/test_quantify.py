@@ -43,7 +43,7 @@ def test_number_of_the_consensus_paper(pcasl):
     one = np.ones((1, 1, 1))
     by_hand = 6000 * 0.9 * 0.007 * np.exp(1.8 / 1.65) / (2 * 0.85 * 1.65 * (1 - np.exp(-1.8 / 1.65)))
     assert consensus_cbf(0.007 * one, one, pcasl, **CONSTANTS)[0, 0, 0] == pytest.approx(by_hand)
-    pulsed = replace(pcasl, kind="PASL", duration_s=0.7)
+    pulsed = replace(pcasl, kind="PASL", durations_s=(0.7,) * 4)
     by_hand = 6000 * 0.9 * 0.007 * np.exp(1.8 / 1.65) / (2 * 0.85 * 0.7)
     assert consensus_cbf(0.007 * one, one, pulsed, **CONSTANTS)[0, 0, 0] == pytest.approx(by_hand)
 

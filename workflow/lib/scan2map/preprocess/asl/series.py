@@ -10,19 +10,25 @@ import numpy as np
 from scan2map.errors import DataError
 from scan2map.images import Image, load_image, save_image
 from scan2map.preprocess.asl.metadata import Labelling, read_labelling, save_labelling
+from scan2map.preprocess.asl.scaling import stored_scale
+from scan2map.preprocess.asl.sidecar import Sidecar
 from scan2map.provenance import write_sidecar
 
 LOGGER = logging.getLogger("scan2map")
 
+# Blood holds a few per cent of the brain's water, so differences are below 3 % of M0; a tenth is another scale.
+LARGEST_DIFFERENCE = 0.1
+BRIGHT_PERCENTILE = 98
+
 
 def split_series(series: Image, labelling: Labelling) -> tuple[Image, Labelling]:
-    """The control, label and difference volumes of a series, and their labelling.
+    """The control and label volumes of a series, or the difference images of one without them, and their labelling.
 
     Args:
         series: (x, y, z, t).
         labelling: of that series.
     """
-    used = labelling.volumes_of("control", "label", "deltam")
+    used = labelling.volumes_of("control", "label") or labelling.volumes_of("deltam")
     return Image(series.data[..., used], series.affine), labelling.restricted_to(used)
 
 
@@ -67,14 +73,16 @@ def prepare_asl_files(asl: Sequence, m0: Sequence, settings: dict, *, series, m0
     path, m0_path = _first(asl, "ASL series"), _first(m0, "M0 image")
     if path is None:
         raise DataError("The session has no ASL series", remedy="exclude asl for this session")
-    image = load_image(path)
+    image = _load_scaled(path)
     if image.data.ndim != 4:
-        raise DataError("The ASL series is not a series of volumes", file=path, found=f"shape {image.data.shape}")
+        image = Image(image.data[..., None], image.affine)
     found = read_labelling(path, m0_path, image.data.shape, settings)
-    separate = load_image(m0_path) if m0_path is not None else None
+    separate = _load_scaled(m0_path) if found.m0_type == "Separate" else None
     raw_m0 = find_m0(image, found, separate, settings["without_m0"])
     kept, kept_labelling = split_series(image, found)
     _require_signal(kept, path)
+    if kept_labelling.volumes_of("deltam"):
+        require_one_scale(kept.data, raw_m0.data * settings["calibration"]["m0_scale"], path)
     sources = [path] + ([m0_path] if found.m0_type == "Separate" else [])
     save_image(series, kept.data, kept.affine)
     save_image(m0scan, raw_m0.data, raw_m0.affine)
@@ -82,6 +90,31 @@ def prepare_asl_files(asl: Sequence, m0: Sequence, settings: dict, *, series, m0
     common = {"step": "prepare_asl", "sources": sources, "settings": settings, "units": "arbitrary"}
     write_sidecar(series, description="Control, label and difference volumes as acquired", **common)
     write_sidecar(m0scan, description=f"M0 image as acquired ({found.m0_type})", M0Type=found.m0_type, **common)
+
+
+def require_one_scale(differences: np.ndarray, m0: np.ndarray, file) -> None:
+    """Stop where difference images of the scanner are on another scale than the M0 image.
+
+    Args:
+        differences: (x, y, z, n).
+        m0: (x, y, z), on any grid, scaled as in the quantification.
+        file: of the differences, for the message.
+
+    Raises:
+        DataError: bright voxels hold a larger share of M0 than blood can.
+    """
+    ratio = np.percentile(differences.mean(-1), BRIGHT_PERCENTILE) / np.percentile(m0, BRIGHT_PERCENTILE)
+    if ratio > LARGEST_DIFFERENCE:
+        raise DataError(
+            "The difference images are on another scale than the M0 image",
+            file=file, found=f"{100 * ratio:.0f} % of M0", allowed=f"below {100 * LARGEST_DIFFERENCE:g} %",
+            remedy="set asl.calibration.m0_scale (GE multiplies differences by 32 and adds up the excitations)",
+        )  # fmt: skip
+
+
+def _load_scaled(path) -> Image:
+    image = load_image(path)
+    return Image(image.data * np.float32(stored_scale(Sidecar(path))), image.affine)
 
 
 def _first(paths: Sequence, what: str):
