@@ -37,6 +37,7 @@ rule all:
         "<results>/report/index.html",
         expand(rules.write_subject_page.output.page, zip, **EVERYBODY),
         "<results>/evaluation/rois.tsv",
+        expand(rules.gather_quality.output.table, modality=["dwi", "asl"]),
         "<results>/bids_validation.tsv",
         expand(rules.describe_derivatives.output.description, dataset=DATASETS),
 

@@ -204,8 +204,12 @@ rule assess_dwi:
         tensor=rules.fit_tensor.output.tensor,
         S0=rules.fit_tensor.output.S0,
         FA=rules.fit_tensor.output.FA,
-        transform=rules.align_dwi.output.transform,
-        t1w_mask=derivative("anat", "mask", desc="brain"),
+        transform=lambda wildcards: (
+            rules.align_dwi.output.transform if runs(wildcards, "anat") else []
+        ),
+        t1w_mask=lambda wildcards: (
+            derivative("anat", "mask", desc="brain") if runs(wildcards, "anat") else []
+        ),
     output:
         metrics=derivative("dwi", "metrics", ".tsv", desc="qc"),
     log:

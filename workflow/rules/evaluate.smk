@@ -88,6 +88,38 @@ rule tabulate_quality:
         "../../scripts/tabulate_quality.py"
 
 
+rule gather_quality:
+    """Stack the quality rows of all scans of a modality, with their data dictionary."""
+    input:
+        tables=lambda wildcards: [
+            evaluation_inputs.quality_table(derivative, wildcards.modality).format(
+                subject=subject, session=session
+            )
+            for subject, session in evaluation_inputs.assessed_scans(
+                wildcards.modality, sessions
+            )
+        ],
+    output:
+        table="<results>/evaluation/quality_{modality}.tsv",
+    log:
+        "<logs>/gather_quality/{modality}.log",
+    wildcard_constraints:
+        modality="dwi|asl",
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=1,
+    params:
+        scans=lambda wildcards: evaluation_inputs.assessed_scans(
+            wildcards.modality, sessions
+        ),
+        step_version=step_version("gather_quality"),
+    script:
+        "../../scripts/gather_quality.py"
+
+
 rule compare_truth:
     """Compare the maps of a simulated session with its ground truth."""
     input:

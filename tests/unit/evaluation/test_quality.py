@@ -35,9 +35,10 @@ def test_figures_of_the_steps_keep_their_values_and_words(tmp_path):
     assert metrics["asl_gm_cbf"]["Description"] == "gm cbf"
 
 
-def test_without_a_t1w_image_only_the_opposed_images_remain(tmp_path):
-    table = read_table(tabulate(tmp_path, ("dwi", "asl")))
-    assert set(table["metric"]) == {"opposed_b0_uncorrected", "opposed_b0_corrected"}
+def test_without_a_t1w_image_diffusion_is_judged_and_perfusion_is_not(tmp_path):
+    metrics = set(read_table(tabulate(tmp_path, ("dwi", "asl")))["metric"])
+    assert {"opposed_b0_uncorrected", "opposed_b0_corrected", "dwi_outlier_slices_percent"} <= metrics
+    assert not [name for name in metrics if name.startswith("asl")]
 
 
 def test_a_session_without_modalities_gives_an_empty_table(tmp_path):

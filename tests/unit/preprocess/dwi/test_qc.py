@@ -106,3 +106,5 @@ def test_the_row_of_a_scan_holds_every_column_with_its_meaning(tmp_path):
     assert row["mean_framewise_displacement"] == 0
     assert row["b0_snr"] > 10
     assert head.scan.shape == SHAPE
+    assess_dwi(files | {"t1w_mask": [], "transform": []}, settings, metrics=tmp_path / "without_t1w.tsv")
+    assert read_frame(tmp_path / "without_t1w.tsv").drop(columns="mask_dice").iloc[0].equals(row.drop("mask_dice"))

@@ -8,6 +8,8 @@ from scan2map.evaluation.maps import MAPS, TENSOR_UNITS, TISSUES
 
 # The b = 0 images before and after susceptibility correction.
 STAGES = ("uncorrected", "corrected")
+# Modalities whose quality row needs the T1w image.
+NEED_T1W = ("asl",)
 
 
 def space_files(
@@ -42,17 +44,31 @@ def roi_files(
     return files
 
 
-def quality_files(derivative: Callable[..., str], runs: Callable[[str], bool]) -> dict[str, str]:
-    """Every file that the quality table of a session reads, for the modalities that it runs.
+def quality_table(derivative: Callable[..., str], modality: str) -> str:
+    """Path of the one-row quality table of a scan."""
+    return derivative({"dwi": "dwi", "asl": "perf"}[modality], "metrics", ".tsv", desc="qc")
 
-    The steps' own figures need the T1w image; the opposed b = 0 images do not.
+
+def is_assessed(modality: str, runs: Callable[[str], bool]) -> bool:
+    """Whether a session has a quality row of a modality."""
+    return runs(modality) and (modality not in NEED_T1W or runs("anat"))
+
+
+def assessed_scans(modality: str, sessions: Callable[[str], list]) -> list[tuple[str, str]]:
+    """The (subject, session) pairs that have a quality row of a modality.
+
+    Args:
+        modality: ``dwi`` or ``asl``.
+        sessions: the workflow's function from a modality to the pairs that run it.
     """
-    datatypes = {"dwi": "dwi", "asl": "perf"}
-    files = {
-        f"qc_{modality}": derivative(datatype, "metrics", ".tsv", desc="qc")
-        for modality, datatype in datatypes.items()
-        if runs(modality) and runs("anat")
-    }
+    with_t1w = sessions("anat")
+    return [pair for pair in sessions(modality) if modality not in NEED_T1W or pair in with_t1w]
+
+
+def quality_files(derivative: Callable[..., str], runs: Callable[[str], bool]) -> dict[str, str]:
+    """Every file that the quality table of a session reads, for the modalities that it runs."""
+    modalities = [modality for modality in ("dwi", "asl") if is_assessed(modality, runs)]
+    files = {f"qc_{modality}": quality_table(derivative, modality) for modality in modalities}
     if runs("dwi"):
         files |= {stage: derivative("fmap", "epi", desc=stage) for stage in STAGES}
         files["dwi_mask"] = derivative("dwi", "mask", desc="brain")

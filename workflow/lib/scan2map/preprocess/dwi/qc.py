@@ -118,7 +118,8 @@ def assess_dwi(files: dict, settings: dict, *, metrics) -> None:
 
     Args:
         files: paths ``merged_dwi``, ``merged_bval``, ``merged_bvec``, ``dwi``, ``bval``, ``bvec``, ``motion``,
-            ``outliers``, ``mask``, ``tensor``, ``S0``, ``FA``, ``transform``, ``t1w_mask``.
+            ``outliers``, ``mask``, ``tensor``, ``S0``, ``FA``; ``transform`` and ``t1w_mask``, empty where the session
+            has no T1w image.
         settings: block ``dwi``.
         metrics: output path (.tsv); its data dictionary is written beside it.
     """
@@ -128,7 +129,7 @@ def assess_dwi(files: dict, settings: dict, *, metrics) -> None:
     row |= _tensor_metrics(files, settings, brain, after)
     row |= {"mask_dice": _mask_dice(files, brain), "volumes": len(after[1]), "directions": int((~after[1].is_b0).sum())}
     frame = pd.DataFrame([row], columns=list(COLUMNS))
-    sources = [str(path) for path in files.values()]
+    sources = [str(path) for path in files.values() if path]
     write_frame(
         metrics, frame, COLUMNS, step="assess_dwi", description="Quality of the diffusion scan", sources=sources
     )
@@ -180,6 +181,8 @@ def _tensor_metrics(files: dict, settings: dict, brain: Image, after) -> dict[st
 
 
 def _mask_dice(files: dict, brain: Image) -> float:
+    if not files["t1w_mask"]:
+        return float("nan")
     transform = load_transform(files["transform"]).inverse()
     anatomical = apply_transform(load_image(files["t1w_mask"]), brain, transform, "mean").data > 0.5
     return dice(brain.data > 0, anatomical)
