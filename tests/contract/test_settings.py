@@ -8,16 +8,23 @@ from jsonschema import Draft202012Validator
 
 from scan2map import config
 
-SCHEMAS = sorted([*config.block_names(), *config.TABLE_SCHEMAS])
+SYSTEMS = [f"system:{name}" for name in config.system_names()]
+BLOCKS = [*config.block_names(), *config.FILE_SCHEMAS, *SYSTEMS]
+SCHEMAS = sorted([*BLOCKS, *config.TABLE_SCHEMAS])
+
+
+def load_schema(name):
+    kind, _, system = name.partition(":")
+    return config.load_system_schema(system) if kind == "system" else config.load_schema(name)
 
 
 def leaves(name):
-    return list(config._leaves(config.load_schema(name)))
+    return list(config._leaves(load_schema(name)))
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_schema_is_valid_and_closed(name):
-    schema = config.load_schema(name)
+    schema = load_schema(name)
     Draft202012Validator.check_schema(schema)
 
     def objects(node):
@@ -29,7 +36,7 @@ def test_schema_is_valid_and_closed(name):
     assert all(node.get("additionalProperties") is False for node in objects(schema))
 
 
-@pytest.mark.parametrize("name", config.block_names())
+@pytest.mark.parametrize("name", BLOCKS)
 def test_every_key_has_type_default_unit_and_description(name):
     for key, leaf in leaves(name):
         missing = {"default", "unit", "description"} - set(leaf)
@@ -50,7 +57,7 @@ def test_every_key_is_read_somewhere(root):
     )
     unread = [
         f"{name}.{key}"
-        for name in config.block_names()
+        for name in BLOCKS
         for key, _ in leaves(name)
         if not re.search(rf"\b{re.escape(key.split('.')[-1])}\b", code)
     ]

@@ -18,8 +18,10 @@ import yaml
 from scan2map.errors import SettingError
 
 SCHEMA_FOLDER = Path(__file__).resolve().parents[2] / "schemas"
-# Tables (one schema per row) and Snakemake's own top-level keys are not configuration blocks.
-TABLE_SCHEMAS = {"participants", "exclusions"}
+SYSTEM_FOLDER = Path(__file__).resolve().parent / "systems"
+# Tables (one schema per row), the model files and Snakemake's own top-level keys are not configuration blocks.
+TABLE_SCHEMAS = {"participants", "exclusions", "split"}
+FILE_SCHEMAS = {"model"}
 FOREIGN_KEYS = {"pathvars"}
 
 
@@ -32,7 +34,18 @@ def load_schema(name: str) -> dict:
 def block_names() -> list[str]:
     """The names of all configuration blocks, sorted."""
     names = (path.name.removesuffix(".schema.yaml") for path in SCHEMA_FOLDER.glob("*.schema.yaml"))
-    return sorted(set(names) - TABLE_SCHEMAS)
+    return sorted(set(names) - TABLE_SCHEMAS - FILE_SCHEMAS)
+
+
+def system_names() -> list[str]:
+    """The learned systems: the folders of ``scan2map/systems`` that describe their settings."""
+    return sorted(path.parent.name for path in SYSTEM_FOLDER.glob("*/settings.schema.yaml"))
+
+
+@cache
+def load_system_schema(system: str) -> dict:
+    """The schema of the block ``settings`` in a system's model file."""
+    return yaml.safe_load((SYSTEM_FOLDER / system / "settings.schema.yaml").read_text())
 
 
 def defaults(schema: dict) -> Any:
@@ -184,4 +197,8 @@ def reference_page() -> str:
     for table in sorted(TABLE_SCHEMAS):
         schema = load_schema(table)
         lines += ["", f"## Table `{table}.tsv`", "", schema.get("description", ""), "", *_rows(schema)]
+    models = {"models/<system>.yaml": load_schema("model")}
+    models |= {f"models/{name}.yaml`, `settings": load_system_schema(name) for name in system_names()}
+    for name, schema in models.items():
+        lines += ["", f"## `{name}`", "", schema.get("description", ""), "", *_rows(schema)]
     return "\n".join(lines) + "\n"
