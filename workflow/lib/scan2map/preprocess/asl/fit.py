@@ -1,0 +1,313 @@
+"""Perfusion and arterial transit time of many voxels at once: bounded least squares, with its uncertainty.
+
+For each voxel, the fit minimises Σⱼ wⱼ (ΔMⱼ − m(CBF, ATT, aBV)ⱼ)² within bounds. The signal is linear in CBF (nearly so
+in the general kinetic model) but not in ATT, where it has kinks and sometimes several minima. So the cost is first
+profiled over a dense grid of transit times with the best CBF at each (variable projection, [1]); the deepest minima
+are then polished by a projected Levenberg–Marquardt iteration with analytic derivatives, and the best one stays.
+
+References:
+    [1] Golub and Pereyra, Inverse Problems 19:R1 (2003).
+    [2] Woods et al., Magn Reson Med 92:469 (2024), recommendations for multi-timepoint ASL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from scan2map.errors import SettingError
+from scan2map.physics import asl_kinetics as kinetics
+from scan2map.physics.asl_kinetics import LabelDesign
+from scan2map.preprocess.asl.fit_polish import Polished, Problem, polish, solve_amplitudes
+
+OK, AT_BOUND, UNDETERMINED, NOT_CONVERGED = range(4)
+STATUS = {
+    OK: "converged",
+    AT_BOUND: "a parameter lies on its bound",
+    UNDETERMINED: "the data do not determine the transit time",
+    NOT_CONVERGED: "the iteration did not converge",
+}
+# Distance from a kink of the signal at which it counts as on one side, s.
+KINK_GAP_S = 1e-7
+# Voxels that are fitted together: their arrays stay in the processor's cache.
+CHUNK_VOXELS = {"cpu": 4096, "cuda": 1 << 18}
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What is fitted, and within which bounds.
+
+    Attributes:
+        model: ``consensus`` (one compartment) or ``general_kinetic``.
+        tissue_t1_s: T1 of tissue, s (general kinetic model): a number, or one per voxel.
+        arterial_component: fit arterial blood volume as well.
+        arterial_lead_s: label reaches the artery of a voxel this long before its tissue, s.
+        cbf_bounds: ml/100g/min.
+        att_bounds_s: s.
+        arterial_bounds: arterial blood volume, ml/ml.
+        grid_step_s: spacing of the transit times of the profile, s.
+        starts: how many minima of the profile are polished.
+        iterations: at most, of the polish.
+        noise_sd: σ of one volume of weight 1, relative to M0; None to estimate it from the residual of each voxel.
+    """
+
+    model: str = kinetics.CONSENSUS
+    tissue_t1_s: float | np.ndarray = 1.3
+    arterial_component: bool = False
+    arterial_lead_s: float = 0.3
+    cbf_bounds: tuple[float, float] = (0.0, 250.0)
+    att_bounds_s: tuple[float, float] = (0.0, 4.0)
+    arterial_bounds: tuple[float, float] = (0.0, 0.2)
+    grid_step_s: float = 0.05
+    starts: int = 2
+    iterations: int = 50
+    noise_sd: float | None = None
+
+    def bounds(self) -> list[tuple[float, float]]:
+        """Bounds of CBF, ATT and, where it is fitted, arterial blood volume."""
+        return [self.cbf_bounds, self.att_bounds_s, *[self.arterial_bounds] * self.arterial_component]
+
+
+class KineticFit(NamedTuple):
+    """What the fit found, float64 tensors (voxels,) on the device of the fit.
+
+    Attributes:
+        cbf: perfusion, ml/100g/min.
+        att_s: arterial transit time, s.
+        arterial_volume: arterial blood volume, ml/ml; None where it was not fitted.
+        sd_cbf, sd_att_s, sd_arterial_volume: Cramér–Rao standard deviations; infinite where nothing is determined.
+        noise_sd: σ of one volume of weight 1 from the residual (NaN without spare volumes), or the one that was given.
+        cost: weighted sum of squared residuals.
+        status: see ``STATUS``, int8.
+    """
+
+    cbf: torch.Tensor
+    att_s: torch.Tensor
+    arterial_volume: torch.Tensor | None
+    sd_cbf: torch.Tensor
+    sd_att_s: torch.Tensor
+    sd_arterial_volume: torch.Tensor | None
+    noise_sd: torch.Tensor
+    cost: torch.Tensor
+    status: torch.Tensor
+
+
+def fit_kinetic(
+    difference,
+    design: LabelDesign,
+    options: FitOptions | None = None,
+    *,
+    delay_offset_s=0.0,
+    weights=None,
+    device: str | torch.device | None = None,
+) -> KineticFit:
+    """Fit CBF and ATT (and arterial blood volume) to difference signals.
+
+    Args:
+        difference: ΔM/M0, (voxels, volumes), NumPy array or tensor.
+        design: the volumes; any mixture of labelling types, delays and durations.
+        options: see :class:`FitOptions`.
+        delay_offset_s: added to all delays of a voxel (later slices of a 2-D readout), s: a number or (voxels,).
+        weights: relative inverse noise variance of each volume, (volumes,); None for equal noise.
+        device: where to compute; None for where ``difference`` is.
+
+    Raises:
+        SettingError: shapes, bounds, model or weights do not fit together; fewer different volumes than parameters.
+    """
+    options = options or FitOptions()
+    data = torch.as_tensor(difference, device=device)
+    weights = np.ones(len(design)) if weights is None else np.asarray(weights, dtype=np.float64)
+    _check(data, design, options, weights)
+    merged, design_once, weights_once, groups = _merge_repeats(data.T, design, weights)
+    voxels = data.shape[0]
+    offset = torch.as_tensor(delay_offset_s, dtype=torch.float64, device=data.device).expand(voxels)
+    tissue_t1 = torch.as_tensor(options.tissue_t1_s, dtype=torch.float64, device=data.device).expand(voxels)
+    spare = _spare_scatter(data.T, merged, weights, groups)
+    parts = []
+    for some in _chunks(offset, data.device):
+        limits = _column(np.array(options.bounds()), data.device).expand(-1, -1, len(some))
+        problem = Problem(
+            merged[:, some], design_once, _column(weights_once, data.device), options, offset[some], tissue_t1[some],
+            *limits.unbind(1),
+        )  # fmt: skip
+        parts.append(_fit_chunk(problem, spare[some], len(design)))
+    order = torch.argsort(torch.cat(list(_chunks(offset, data.device))))
+    return KineticFit(*(None if part[0] is None else torch.cat(part)[order] for part in zip(*parts, strict=True)))
+
+
+def _check(data: torch.Tensor, design: LabelDesign, options: FitOptions, weights: np.ndarray) -> None:
+    if data.ndim != 2 or data.shape[1] != len(design):
+        raise SettingError(
+            "The signals do not match the design", found=tuple(data.shape), allowed=f"(n, {len(design)})"
+        )
+    if weights.shape != (len(design),) or not (np.isfinite(weights) & (weights > 0)).all():
+        raise SettingError("Weights must be positive, one per volume", found=weights)
+    if options.model not in kinetics.MODELS:
+        raise SettingError("Unknown kinetic model", found=options.model, allowed=", ".join(kinetics.MODELS))
+    if any(not low < high for low, high in options.bounds()) or options.att_bounds_s[0] < 0:
+        raise SettingError("Bounds must ascend, and transit times cannot be negative", found=options.bounds())
+    different = len(set(_identity(design, weights)))
+    if different < len(options.bounds()):
+        raise SettingError(
+            "Fewer different volumes than parameters", found=f"{different} different delays or kinds of labelling",
+            allowed=f"at least {len(options.bounds())}",
+            remedy="use the consensus formula for one delay, or leave out the arterial component",
+        )  # fmt: skip
+
+
+def _identity(design: LabelDesign, weights: np.ndarray) -> list[tuple]:
+    return list(zip(design.kinds, design.delay_s, design.duration_s, design.efficiency, weights, strict=True))
+
+
+def _merge_repeats(data: torch.Tensor, design: LabelDesign, weights: np.ndarray):
+    """Repeats of a volume by their mean, with the sum of their weights: the same least-squares problem, smaller."""
+    identity = _identity(design, weights)
+    groups = [[j for j, other in enumerate(identity) if other == one] for one in dict.fromkeys(identity)]
+    merged = torch.stack([data[group].to(torch.float64).mean(0) for group in groups])
+    first = [group[0] for group in groups]
+    return merged, design.take(first), np.array([weights[group].sum() for group in groups]), groups
+
+
+def _spare_scatter(data: torch.Tensor, merged: torch.Tensor, weights: np.ndarray, groups: Sequence) -> torch.Tensor:
+    """Weighted scatter of repeats about their means, (voxels,): the part of the cost that no fit can change."""
+    total = torch.zeros_like(merged[0])
+    for mean, group in zip(merged, groups, strict=True):
+        if len(group) > 1:
+            total += weights[group[0]] * ((data[group] - mean) ** 2).sum(0)
+    return total
+
+
+def _chunks(offset: torch.Tensor, device: torch.device):
+    """Indices of voxels that are fitted together: of one delay offset (one dictionary), cache-sized."""
+    for value in torch.unique(offset):
+        yield from torch.nonzero(offset == value)[:, 0].split(CHUNK_VOXELS[device.type])
+
+
+def _column(values: np.ndarray, device) -> torch.Tensor:
+    return torch.as_tensor(values, dtype=torch.float64, device=device)[..., None]
+
+
+def _fit_chunk(problem: Problem, spare: torch.Tensor, volumes: int) -> KineticFit:
+    edges = segment_edges_s(problem)
+    start, *others = profile_starts(problem, edges)
+    best = _polish_around(problem, start.parameters, edges)
+    for other in others:
+        voxels = torch.nonzero(other.competes)[:, 0]
+        if len(voxels):
+            _keep_better(best, voxels, _polish_around(problem.take(voxels), other.parameters[:, voxels], edges))
+    return _summary(problem, best, spare, volumes)
+
+
+def segment_edges_s(problem: Problem) -> torch.Tensor:
+    """Bounds of the transit time and, between them, its kinks: the cost is smooth from edge to edge; s."""
+    low, high = problem.options.att_bounds_s
+    kinks = problem.design.kinks_s(float(problem.offset_s[0]))  # a chunk shares its offset
+    inner = kinks[(kinks > low + 2 * KINK_GAP_S) & (kinks < high - 2 * KINK_GAP_S)]
+    return torch.tensor([low, *inner, high], dtype=torch.float64, device=problem.data.device)
+
+
+def _polish_around(problem: Problem, start: torch.Tensor, edges: torch.Tensor) -> Polished:
+    """Polish in the smooth segment of the start and, where that ends at a kink, in the segment beyond."""
+    segment = torch.bucketize(start[1], edges[1:-1])
+    best = _polish_segment(problem, start, segment, edges)
+    for side, end in ((-1, edges[segment]), (1, edges[segment + 1])):
+        beyond = (best.parameters[1] - end).abs() <= 1.5 * KINK_GAP_S
+        voxels = torch.nonzero(beyond & (end > edges[0]) & (end < edges[-1]))[:, 0]
+        if len(voxels):
+            restart = best.parameters[:, voxels]
+            _keep_better(best, voxels, _polish_segment(problem.take(voxels), restart, segment[voxels] + side, edges))
+    return best
+
+
+def _polish_segment(problem: Problem, start: torch.Tensor, segment: torch.Tensor, edges: torch.Tensor) -> Polished:
+    low = torch.where(segment > 0, edges[segment] + KINK_GAP_S, edges[0])
+    high = torch.where(segment < len(edges) - 2, edges[segment + 1] - KINK_GAP_S, edges[-1])
+    start = start.clone()
+    start[1] = start[1].clamp(low, high)
+    return polish(problem.within(low, high), start)
+
+
+def _keep_better(best: Polished, voxels: torch.Tensor, found: Polished) -> None:
+    better = found.cost < best.cost[voxels]
+    chosen = voxels[better]
+    for old, new in zip(best, found, strict=True):
+        old[..., chosen] = new[..., better]
+
+
+class Start(NamedTuple):
+    """Start of the polish, (parameters, voxels), and where it can win against the first start, (voxels,)."""
+
+    parameters: torch.Tensor
+    competes: torch.Tensor
+
+
+def profile_starts(problem: Problem, edges: torch.Tensor) -> list[Start]:
+    """The deepest minima of the cost over transit time, best amplitudes at each."""
+    nodes = _grid_nodes(problem, edges)
+    amplitudes, cost = solve_amplitudes(problem, problem.amplitude_columns(nodes, problem.tissue_t1_s.mean()))
+    starts, rest, first = [], cost, cost.min(0).values
+    for _ in range(problem.options.starts):
+        depth, index = rest.min(0)
+        chosen = [one.gather(0, index[None])[0] for one in amplitudes]
+        competes = depth - _bend(cost, index) * problem.profile_trust() < first
+        starts.append(Start(torch.stack([chosen[0], nodes[index], *chosen[1:]]), competes & torch.isfinite(depth)))
+        rest = _without_basin(rest, index)
+    return starts
+
+
+def _grid_nodes(problem: Problem, edges: torch.Tensor) -> torch.Tensor:
+    """Transit times of the profile, s: steps of the grid, and both sides of every kink."""
+    low, high = problem.options.att_bounds_s
+    count = 1 + int(np.ceil((high - low) / problem.options.grid_step_s))
+    steps = torch.linspace(low, high, count, dtype=torch.float64, device=edges.device)
+    return torch.cat([steps, edges[1:-1] - KINK_GAP_S, edges[1:-1] + KINK_GAP_S]).sort().values
+
+
+def _bend(cost: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """How much the cost rises from a node to its neighbours: it can fall by less than that between them."""
+    around = [cost.gather(0, (index + side).clamp(0, len(cost) - 1)[None])[0] for side in (-1, 1)]
+    here = cost.gather(0, index[None])[0]
+    return torch.maximum(*around) - here
+
+
+def _without_basin(cost: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """The cost with the minimum at ``index``, and all from which one walks down to it, raised to infinity."""
+    nodes = torch.arange(len(cost), device=cost.device)[:, None]
+    step = torch.diff(cost, dim=0)
+    right = torch.cummin(((step >= 0) | (nodes[1:] <= index)).to(torch.int8), 0).values.bool() & (nodes[1:] > index)
+    falling = ((step <= 0) | (nodes[:-1] >= index)).to(torch.int8)
+    left = torch.cummin(falling.flip(0), 0).values.flip(0).bool() & (nodes[:-1] < index)
+    basin = nodes == index
+    basin[1:] |= right
+    basin[:-1] |= left
+    return cost.masked_fill(basin, torch.inf)
+
+
+def _summary(problem: Problem, found, spare: torch.Tensor, volumes: int) -> KineticFit:
+    parameters, cost = found.parameters, found.cost + spare
+    _, jacobian = problem.evaluate(parameters)
+    scaled = [column * problem.weights.sqrt() for column in jacobian]
+    freedom = volumes - len(parameters)
+    if problem.options.noise_sd is not None:
+        noise = torch.full_like(cost, problem.options.noise_sd)
+    else:
+        noise = (cost / freedom).sqrt() if freedom > 0 else torch.full_like(cost, torch.nan)
+    variances = kinetics.inverse_diagonal(scaled)
+    deviations = [torch.where(torch.isinf(one), torch.inf, noise * one.sqrt()) for one in variances]
+    arterial = parameters[2] if len(parameters) > 2 else None
+    return KineticFit(
+        parameters[0], parameters[1], arterial, deviations[0], deviations[1],
+        deviations[2] if arterial is not None else None, noise, cost, _status(problem, found, deviations[1]),
+    )  # fmt: skip
+
+
+def _status(problem: Problem, found, sd_att_s: torch.Tensor) -> torch.Tensor:
+    low, high = problem.low, problem.high
+    bound = ((found.parameters <= low) | (found.parameters >= high)).any(0)
+    status = torch.where(bound, AT_BOUND, OK)
+    status = torch.where(found.converged, status, NOT_CONVERGED)
+    return torch.where(torch.isinf(sd_att_s), UNDETERMINED, status).to(torch.int8)
