@@ -17,6 +17,7 @@ def main(smk):
             title=smk.params.title,
             bids=smk.params.bids,
             out=InventoryPaths(*map(Path, tables)),
+            asl=smk.params.asl,
         )
 
 

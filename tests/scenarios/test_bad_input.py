@@ -81,7 +81,15 @@ def inventory(tmp_path_factory, root):
         job = Conversion(folder, subject, "01", out / "bids", tuple(settings["remove_metadata"]))
         convert_session(job, settings["bidsmap"], records[-1])
     paths = InventoryPaths(*(out / f"{name}.tsv" for name in ("inventory", "series", "files")), out / "index")
-    build_inventory([(subject, "01") for subject in SESSIONS], records, settings, "Bad input", out / "bids", paths)
+    build_inventory(
+        [(subject, "01") for subject in SESSIONS],
+        records,
+        settings,
+        "Bad input",
+        out / "bids",
+        paths,
+        asl=check_block("asl", {}),
+    )
     with paths.inventory.open(newline="") as handle:
         return {(row["subject"], row["modality"]): row for row in csv.DictReader(handle, delimiter="\t")}
 
@@ -129,7 +137,7 @@ def test_without_reversed_encoding_diffusion_runs_uncorrected(inventory):
 
 
 def test_without_m0_perfusion_is_not_quantified(inventory):
-    check(inventory, "short", "asl", "incomplete", "no M0")
+    check(inventory, "short", "asl", "incomplete", "has no M0 image")
 
 
 def test_a_wrong_b_table_is_seen_before_any_fit(inventory):

@@ -64,6 +64,10 @@ checkpoint build_inventory:
     params:
         pairs=INTAKE.pairs,
         settings=config["input"],
+        asl={
+            key: config["asl"][key]
+            for key in ("slice_timing", "suppression_pulses", "without_m0")
+        },
         title=config["study"]["title"],
         bids=lambda wildcards, output: config["input"]["bids_dir"]
         or str(Path(output.files).parent / "bids"),

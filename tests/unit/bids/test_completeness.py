@@ -1,18 +1,23 @@
 """The verdicts: one defect at a time, each named in the reason."""
 
+import json
+
 import nibabel as nib
 import numpy as np
 import pytest
 
 from scan2map.bids.completeness import NO_CORRECTION, Session, judge
 from scan2map.bids.layout import BidsFile
+from scan2map.config import check_block
 
+ASL = check_block("asl", {})
 VOLUMES = 9
 B_VALUES = np.array([0, 1000, 1000, 1000, 1000, 2000, 2000, 2000, 2000])
 EPI = {"PhaseEncodingDirection": "j-", "TotalReadoutTime": 0.05}
 PCASL = {
     "ArterialSpinLabelingType": "PCASL", "PostLabelingDelay": 1.8, "LabelingDuration": 1.8,
-    "RepetitionTimePreparation": 4.8, "M0Type": "Separate",
+    "RepetitionTimePreparation": 4.8, "M0Type": "Separate", "BackgroundSuppression": False, "MRAcquisitionType": "3D",
+    "MagneticFieldStrength": 3,
 }  # fmt: skip
 
 
@@ -48,9 +53,11 @@ class Maker:
 
     def asl(self, context=("control", "label") * 3, volumes=6, **metadata):
         (self.folder / "sub-01_ses-01_aslcontext.tsv").write_text("\n".join(["volume_type", *context]) + "\n")
-        return self.image("asl", "asl", volumes, PCASL | metadata)
+        (self.folder / "sub-01_ses-01_asl.json").write_text(json.dumps(PCASL | metadata))
+        return self.image("asl", "asl", volumes)
 
     def m0(self):
+        (self.folder / "sub-01_ses-01_m0scan.json").write_text(json.dumps({"RepetitionTimePreparation": 10}))
         return self.image("m0", "m0scan")
 
 
@@ -59,13 +66,13 @@ def make(tmp_path):
     return Maker(tmp_path)
 
 
-def verdict(modality, *files, broken=(), expected=None, exclusions=None):
-    return judge(Session(files, broken, expected or {}), exclusions or {})[modality]
+def verdict(modality, *files, broken=(), expected=None, exclusions=None, asl=ASL):
+    return judge(Session(files, broken, expected or {}, asl), exclusions or {})[modality]
 
 
 def test_a_complete_session_runs(make):
     files = (make.t1w(), make.dwi(), make.epi(), make.asl(), make.m0())
-    verdicts = judge(Session(files), {})
+    verdicts = judge(Session(files, asl=ASL), {})
     assert {name: verdicts[name].status for name in ("anat", "dwi", "asl")} == dict.fromkeys(
         ("anat", "dwi", "asl"), "runs"
     )
@@ -150,18 +157,17 @@ def test_expected_counts(make, what, text):
 
 
 ASL_DEFECTS = {
-    "5 rows for 6 volumes": {"context": ("control", "label") * 2 + ("control",)},
-    "3 control and 2 label": {"context": ("control", "label", "control", "label", "control"), "volumes": 5},
-    "unknown type 'tag'": {"context": ("control", "tag") * 3},
-    "differences already": {"context": ("deltam",) * 6},
-    "PostLabelingDelay is not plausible (found: 0": {"PostLabelingDelay": 0},
-    "PostLabelingDelay is not plausible (found: 1800": {"PostLabelingDelay": 1800},
-    "PostLabelingDelay is not plausible (found: None": {"PostLabelingDelay": None},
-    "PostLabelingDelay has 3 values": {"PostLabelingDelay": [1.8, 1.8, 1.8]},
-    "PostLabelingDelay is not plausible (found: [1.8, 1.8, 1.8, 0": {"PostLabelingDelay": [1.8, 1.8, 1.8, 0, 1.8, 1.8]},
-    "LabelingDuration is not plausible": {"LabelingDuration": None},
-    "ArterialSpinLabelingType is not known": {"ArterialSpinLabelingType": None},
-    "RepetitionTimePreparation is not plausible": {"RepetitionTimePreparation": -1},
+    "5 rows; allowed: column 'volume_type', 6 rows": {"context": ("control", "label") * 2 + ("control",)},
+    "found: ['tag']": {"context": ("control", "tag") * 3},
+    "no control and label volumes and no difference images": {"context": ("cbf",) * 6},
+    "found: 0; allowed: above 0": {"PostLabelingDelay": 0},
+    "found: 1800; allowed: above 0 and at most 10 s": {"PostLabelingDelay": 1800},
+    "PostLabelingDelay cannot be used": {"PostLabelingDelay": None},
+    "one for each of the 6 volumes": {"PostLabelingDelay": [1.8, 1.8, 1.8]},
+    "found: [1.8, 1.8, 1.8, 0, 1.8, 1.8]": {"PostLabelingDelay": [1.8, 1.8, 1.8, 0, 1.8, 1.8]},
+    "LabelingDuration cannot be used": {"LabelingDuration": None},
+    "ArterialSpinLabelingType cannot be used": {"ArterialSpinLabelingType": None},
+    "RepetitionTimePreparation cannot be used": {"RepetitionTimePreparation": -1},
 }
 
 
@@ -173,16 +179,31 @@ def test_each_defect_of_an_asl_series_is_named(make, reason):
 
 
 def test_asl_needs_an_m0_somewhere(make):
-    assert "no M0" in verdict("asl", make.t1w(), make.asl()).reason
-    included = make.asl(context=("m0scan", *("label", "control") * 3), volumes=7)
+    assert "has not a separate M0 image" in verdict("asl", make.t1w(), make.asl()).reason
+    assert "no M0 image" in verdict("asl", make.t1w(), make.asl(M0Type="Absent")).reason
+    included = make.asl(context=("m0scan", *("label", "control") * 3), volumes=7, M0Type="Included")
     assert verdict("asl", make.t1w(), included).status == "runs"
-    assert verdict("asl", make.t1w(), make.asl(M0Estimate=1200.0)).status == "runs"
+    assert verdict("asl", make.t1w(), make.asl(M0Type="Estimate", M0Estimate=1200.0)).status == "runs"
+
+
+def test_control_images_stand_for_the_m0_where_the_setting_says_so(make):
+    files = make.t1w(), make.asl(M0Type="Absent")
+    assert verdict("asl", *files, asl=ASL | {"without_m0": "control"}).status == "runs"
+
+
+def test_the_reason_names_no_folder(make):
+    reason = verdict("asl", make.t1w(), make.asl(PostLabelingDelay=0), make.m0()).reason
+    assert str(make.folder) not in reason
+
+
+def test_difference_images_run(make):
+    assert verdict("asl", make.t1w(), make.asl(context=("deltam",) * 6), make.m0()).status == "runs"
 
 
 def test_asl_without_its_context_is_not_guessed(make):
     asl = make.asl()
     (make.folder / "sub-01_ses-01_aslcontext.tsv").unlink()
-    assert "aslcontext.tsv is missing" in verdict("asl", make.t1w(), asl, make.m0()).reason
+    assert "has no aslcontext.tsv" in verdict("asl", make.t1w(), asl, make.m0()).reason
 
 
 def test_an_unreadable_image_is_named(make):

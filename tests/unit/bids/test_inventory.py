@@ -28,7 +28,9 @@ def build(study, root):
         settings = check_block("input", {"bidsmap": str(root / "config" / "bidsmap.yaml"), **settings})
         records = sorted((study / "ingest").glob("*.json")) if settings["kind"] != "bids" else []
         paths = InventoryPaths(*(study / f"{name}.tsv" for name in ("inventory", "series", "files")), study / "index")
-        build_inventory(list(pairs), records, settings, "Test study", bids or study / "bids", paths)
+        build_inventory(
+            list(pairs), records, settings, "Test study", bids or study / "bids", paths, asl=check_block("asl", {})
+        )
         return paths
 
     return run

@@ -29,7 +29,15 @@ def scan(xa30_dir, tmp_path_factory, convert, root):
     record = convert(xa30_dir / "In", out, study_map=study_map)
     paths = InventoryPaths(*(out / f"{name}.tsv" for name in ("inventory", "series", "files")), out / "index")
     settings = check_block("input", {"bidsmap": str(study_map)})
-    build_inventory([("01", "01")], sorted((out / "ingest").glob("*.json")), settings, "Real", out / "bids", paths)
+    build_inventory(
+        [("01", "01")],
+        sorted((out / "ingest").glob("*.json")),
+        settings,
+        "Real",
+        out / "bids",
+        paths,
+        asl=check_block("asl", {}),
+    )
     return SimpleNamespace(out=out, bids=out / "bids", record=record, paths=paths)
 
 

@@ -32,6 +32,7 @@ class Scan2mapError(ValueError):
     def __init__(self, problem: str, *, file=None, found=None, allowed=None, remedy=None):
         super().__init__(_sentence(problem, file, found, allowed, remedy))
         self.problem = problem
+        self.without_file = _sentence(problem, None, found, allowed, remedy)
 
 
 class DataError(Scan2mapError):

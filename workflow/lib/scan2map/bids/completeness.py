@@ -36,11 +36,13 @@ class Session:
         files: its images.
         broken: series that the study wants but that could not be used: ``modality``, ``suffix``, ``text``.
         expected: role → what its files must hold (``input.expected``).
+        asl: block ``asl``, at least what decides whether a labelling series can be used.
     """
 
     files: tuple[BidsFile, ...]
     broken: tuple[dict[str, str], ...] = ()
     expected: dict[str, dict[str, Any]] = field(default_factory=dict)
+    asl: dict[str, Any] = field(default_factory=dict)
 
     def of(self, *roles: str) -> list[BidsFile]:
         """The images with these roles."""
@@ -85,7 +87,7 @@ def _image_problem(file: BidsFile, session: Session) -> str | None:
     if problem or file.role not in ("dwi", "asl", "epi"):
         return problem
     if file.role == "asl":
-        return asl_checks.asl_problem(file, _volumes(shape), bool(session.of("m0")))
+        return asl_checks.asl_problem(file, shape, next(iter(session.of("m0")), None), session.asl)
     if file.role == "epi":
         return dwi_checks.encoding_problem(file)
     shells = expected.get("b_values_s_per_mm2")

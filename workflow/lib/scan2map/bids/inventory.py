@@ -75,11 +75,11 @@ def _failed(record: dict[str, Any] | None, files: list[BidsFile], excluded: dict
     return None
 
 
-def _verdicts(files, record, excluded, expected) -> dict[str, Verdict]:
+def _verdicts(files, record, excluded, expected, asl) -> dict[str, Verdict]:
     failed = _failed(record, files, excluded)
     if failed:
         return dict.fromkeys(MODALITIES, failed)
-    return judge(Session(tuple(files), _broken(record), expected), excluded)
+    return judge(Session(tuple(files), _broken(record), expected, asl), excluded)
 
 
 def _study_modalities(files: list[BidsFile], records: list[dict[str, Any]]) -> list[str]:
@@ -129,7 +129,7 @@ def _require_someone(rows: list[dict[str, str]]) -> None:
 
 
 def judge_study(
-    pairs: list[Pair], files: list[BidsFile], records: list[dict[str, Any]], exclusions, expected
+    pairs: list[Pair], files: list[BidsFile], records: list[dict[str, Any]], exclusions, expected, asl
 ) -> list[dict[str, str]]:
     """The rows of ``inventory.tsv``: every session and every modality of the study, in the order of the table.
 
@@ -139,12 +139,13 @@ def judge_study(
         records: what became of the sessions' DICOM series; empty for an existing BIDS data set.
         exclusions: as :func:`scan2map.tables.read_exclusions` returns them.
         expected: ``input.expected``.
+        asl: what of the block ``asl`` decides whether a labelling series can be used.
     """
     of_record = {(record["subject"], record["session"]): record for record in records}
     groups = _assign_labels(files, pairs)
     rows = []
     for pair in pairs:
-        verdicts = _verdicts(groups[pair], of_record.get(pair), _exclusions_of(pair, exclusions), expected)
+        verdicts = _verdicts(groups[pair], of_record.get(pair), _exclusions_of(pair, exclusions), expected, asl)
         rows += [_row(pair, modality, verdicts[modality]) for modality in _study_modalities(files, records)]
     return rows
 
@@ -155,7 +156,9 @@ def _log_rest(rows: list[dict[str, str]]) -> None:
             LOGGER.warning("sub-%(subject)s ses-%(session)s %(modality)s: %(status)s: %(reason)s", row)
 
 
-def build_inventory(pairs: list[Pair], record_paths, settings: dict[str, Any], title: str, bids, out: InventoryPaths):
+def build_inventory(
+    pairs: list[Pair], record_paths, settings: dict[str, Any], title: str, bids, out: InventoryPaths, *, asl: dict
+) -> None:
     """Read what the intake found and write the tables that decide who runs.
 
     Args:
@@ -165,6 +168,7 @@ def build_inventory(pairs: list[Pair], record_paths, settings: dict[str, Any], t
         title: of the study.
         bids: the BIDS data set; group files are written to it only if it was converted here.
         out: the tables to write.
+        asl: what of the block ``asl`` decides whether a labelling series can be used.
 
     Raises:
         SettingError: the exclusions name an unknown session, the data set cannot be read, or nobody runs.
@@ -175,7 +179,7 @@ def build_inventory(pairs: list[Pair], record_paths, settings: dict[str, Any], t
         ignored = read_study_map(settings["bidsmap"]).bidsignore
         write_dataset_files(bids, records, title=title, ignored=ignored)
     files = read_layout(bids, out.index)
-    rows = judge_study(pairs, files, records, exclusions, settings["expected"])
+    rows = judge_study(pairs, files, records, exclusions, settings["expected"], asl)
     _log_rest(rows)
     _require_someone(rows)
     write_table(out.series, _series_rows(records), SERIES_COLUMNS)

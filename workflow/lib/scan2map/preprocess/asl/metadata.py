@@ -132,6 +132,28 @@ def read_labelling(asl, m0, shape: tuple[int, ...], settings: dict) -> Labelling
     )
 
 
+def require_m0(labelling: Labelling, without_m0: str) -> None:
+    """Stop where there is no M0 and none can be made.
+
+    Args:
+        labelling: of a series.
+        without_m0: setting: ``stop``, or take the mean ``control`` image.
+
+    Raises:
+        DataError: as said.
+    """
+    if labelling.m0_type != "Absent":
+        return
+    controls = len(labelling.volumes_of("control"))
+    if without_m0 != "control" or not controls or labelling.suppression_pulses:
+        raise DataError(
+            "The session has no M0 image, and CBF cannot be calibrated",
+            found=f"{controls} control volumes, {labelling.suppression_pulses} background-suppression pulses",
+            allowed="an M0 image; or control volumes without background suppression and asl.without_m0: control",
+            remedy="add the M0 series, or set asl.without_m0: control where the control images allow it",
+        )
+
+
 def read_context(asl, volumes: int) -> tuple[str, ...]:
     """The type of each volume from ``aslcontext.tsv``.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from scan2map.errors import DataError
 from scan2map.images import Image, load_image, save_image
-from scan2map.preprocess.asl.metadata import Labelling, read_labelling, save_labelling
+from scan2map.preprocess.asl.metadata import Labelling, read_labelling, require_m0, save_labelling
 from scan2map.preprocess.asl.scaling import stored_scale
 from scan2map.preprocess.asl.sidecar import Sidecar
 from scan2map.provenance import write_sidecar
@@ -51,7 +51,8 @@ def find_m0(series: Image, labelling: Labelling, separate: Image | None, without
     elif labelling.m0_type == "Estimate":
         m0 = Image(np.full(series.data.shape[:3], labelling.m0_estimate, dtype=np.float32), series.affine)
     else:
-        m0 = Image(_mean_control(series, labelling, without_m0), series.affine)
+        require_m0(labelling, without_m0)
+        m0 = Image(series.data[..., labelling.volumes_of("control")].mean(-1), series.affine)
     if labelling.m0_type != "Estimate" and np.ptp(m0.data) == 0:
         raise DataError("The M0 image is empty", remedy="export the M0 series again")
     return m0
@@ -126,18 +127,6 @@ def _first(paths: Sequence, what: str):
 
 def _mean_volume(data: np.ndarray) -> np.ndarray:
     return data.mean(-1) if data.ndim == 4 else data
-
-
-def _mean_control(series: Image, labelling: Labelling, without_m0: str) -> np.ndarray:
-    controls = labelling.volumes_of("control")
-    if without_m0 != "control" or not controls or labelling.suppression_pulses:
-        raise DataError(
-            "The session has no M0 image, and CBF cannot be calibrated",
-            found=f"{len(controls)} control volumes, {labelling.suppression_pulses} background-suppression pulses",
-            allowed="an M0 image; or control volumes without background suppression and asl.without_m0: control",
-            remedy="add the M0 series, or set asl.without_m0: control where the control images allow it",
-        )
-    return series.data[..., controls].mean(-1)
 
 
 def _require_signal(series: Image, path) -> None:
