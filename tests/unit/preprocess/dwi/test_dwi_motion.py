@@ -7,8 +7,8 @@ from scan2map.preprocess.dwi.interpolation import spline_coefficients
 from scan2map.preprocess.dwi.motion import (
     Motion,
     choose_points,
-    gauss_newton_step,
     moved_by,
+    normal_system,
     parameter_slopes,
     sample_volume,
 )
@@ -80,14 +80,24 @@ def test_gauss_newton_solves_a_linear_problem_of_mixed_scales():
     wanted = np.array([0.3, -2e-3, 500.0, 0.01])
     residual = torch.as_tensor(wanted) @ slopes
     weight = torch.tensor(rng.integers(0, 2, 300).astype(float))
-    np.testing.assert_allclose(gauss_newton_step(slopes, residual, weight), wanted, rtol=1e-5)
+    np.testing.assert_allclose(normal_system(slopes, residual, weight).solve(), wanted, rtol=1e-5)
 
 
 def test_points_without_weight_do_not_count():
     slopes = torch.ones(1, 10, dtype=torch.float64)
     residual = torch.tensor([1.0] * 5 + [100.0] * 5, dtype=torch.float64)
     weight = torch.tensor([1.0] * 5 + [0.0] * 5, dtype=torch.float64)
-    np.testing.assert_allclose(gauss_newton_step(slopes, residual, weight), [1.0], rtol=1e-6)
+    np.testing.assert_allclose(normal_system(slopes, residual, weight).solve(), [1.0], rtol=1e-6)
+
+
+def test_head_motion_makes_up_for_a_changed_eddy_field():
+    """What is left of the change is orthogonal to the rigid slopes, as after a regression on them."""
+    slopes = torch.tensor(np.random.default_rng(0).normal(size=(8, 200)))
+    change = np.array([0.5, -2.0])
+    rigid = normal_system(slopes, torch.zeros(200)).rigid_change(change)
+    left = np.r_[rigid, change] @ slopes.numpy()
+    np.testing.assert_allclose(slopes.numpy()[:6] @ left, 0, atol=1e-5)
+    assert np.abs(rigid).max() > 1e-3
 
 
 def test_changes_compose_from_the_left():

@@ -21,7 +21,7 @@ from scan2map.preprocess.dwi import motion as volume_motion
 from scan2map.preprocess.dwi.eddy import OFFSET
 from scan2map.preprocess.dwi.epi_model import blurred_coefficients
 from scan2map.preprocess.dwi.gradients import GradientTable
-from scan2map.preprocess.dwi.motion import Motion, Points, Sampled, Scan
+from scan2map.preprocess.dwi.motion import RIGID, Motion, NormalSystem, Points, Sampled, Scan
 from scan2map.preprocess.dwi.outliers import SLICE_AXIS, at_points, find_outliers, slice_scores, slice_sums
 from scan2map.preprocess.dwi.predict import choose_hyperparameters, prediction_matrix
 from scan2map.preprocess.dwi.resample import resample_volumes
@@ -71,7 +71,7 @@ def estimate_b0(scan: Scan, points: Points) -> Motion:
             for index in others:
                 sampled = volume_motion.sample_volume(scan, points, coefficients[index], index, motion)
                 slopes = volume_motion.parameter_slopes(scan, sampled, index, 0)
-                step = volume_motion.gauss_newton_step(slopes, target - sampled.value)
+                step = volume_motion.normal_system(slopes, target - sampled.value).solve()
                 motion = volume_motion.moved_by(motion, index, step, centre)
     return motion
 
@@ -147,10 +147,15 @@ def coupled_steps(steps: np.ndarray, matrix: np.ndarray, shells: np.ndarray) -> 
         shells: (t,).
     """
     steps = np.linalg.solve(np.eye(len(matrix)) - COUPLING * matrix, steps)
+    return np.hstack([without_shell_mean(steps[:, :RIGID], shells), steps[:, RIGID:]])
+
+
+def without_shell_mean(values: np.ndarray, shells: np.ndarray) -> np.ndarray:
+    """Values (t, p) less the mean of their shell: predictions cannot see what a whole shell has in common."""
+    values = values.copy()
     for shell in np.unique(shells):
-        members = shells == shell
-        steps[members, :6] -= steps[members, :6].mean(0)
-    return steps
+        values[shells == shell] -= values[shells == shell].mean(0)
+    return values
 
 
 def plausible_eddy(motion: Motion, scan: Scan) -> Motion:
@@ -189,18 +194,36 @@ def register_to_predictions(
         found = compare(
             signal, slice_numbers(sampled), head_gradients(scan, motion, index), scan.shape[SLICE_AXIS], threshold_sd
         )
-        steps = [
-            volume_motion.gauss_newton_step(
+        systems = [
+            volume_motion.normal_system(
                 volume_motion.parameter_slopes(scan, one, volume, eddy_terms), expected - one.value, weight
             )
             for one, volume, expected, weight in zip(sampled, index, found.prediction, found.weight, strict=True)
         ]
-        for volume, step in zip(
-            index, coupled_steps(np.array(steps), found.matrix, scan.gradients.shells[index]), strict=True
-        ):
+        shells = scan.gradients.shells[index]
+        steps = coupled_steps(np.array([system.solve() for system in systems]), found.matrix, shells)
+        for volume, step in zip(index, steps, strict=True):
             motion = volume_motion.moved_by(motion, volume, step, centre)
-        motion = plausible_eddy(motion, scan)
+        motion = settle_eddy(motion, scan, systems, eddy_terms) if eddy_terms else motion
     return motion
+
+
+def settle_eddy(motion: Motion, scan: Scan, systems: list[NormalSystem], terms: int) -> Motion:
+    """Make eddy-current fields plausible, and let head motion make up for what that changes.
+
+    Args:
+        motion: after a step.
+        scan: the series.
+        systems: least-squares systems of the weighted volumes.
+        terms: free eddy-current terms.
+    """
+    index, centre = np.flatnonzero(~scan.gradients.is_b0), grid_centre_mm(scan.shape, scan.affine)
+    plausible = plausible_eddy(motion, scan)
+    change = (plausible.eddy - motion.eddy)[index, :terms]
+    rigid = np.array([system.rigid_change(one) for system, one in zip(systems, change, strict=True)])
+    for volume, one in zip(index, without_shell_mean(rigid, scan.gradients.shells[index]), strict=True):
+        plausible = volume_motion.moved_by(plausible, volume, one, centre)
+    return plausible
 
 
 def corrected_volume(scan: Scan, motion: Motion, index: int) -> torch.Tensor:

@@ -17,6 +17,8 @@ from scan2map.preprocess.dwi.interpolation import sample
 from scan2map.preprocess.dwi.resample import gradient, phase_axis, voxel_grid, voxel_motion
 from scan2map.preprocess.dwi.rigid import grid_centre_mm, rigid_matrix
 
+RIGID = 6  # rigid parameters come before eddy-current terms
+
 
 @dataclass(frozen=True)
 class Scan:
@@ -153,20 +155,44 @@ def parameter_slopes(scan: Scan, sampled: Sampled, index: int, free_eddy: int) -
     return torch.cat(rows)
 
 
-def gauss_newton_step(slopes: torch.Tensor, residual: torch.Tensor, weight: torch.Tensor | float = 1.0) -> np.ndarray:
-    """Least-squares parameter change that explains a residual; (p, n), (n,), (n,) to (p,)."""
+class NormalSystem(NamedTuple):
+    """Least-squares system of the parameters of one volume: ``matrix`` (p, p) times change = ``right`` (p,)."""
+
+    matrix: np.ndarray
+    right: np.ndarray
+
+    def solve(self) -> np.ndarray:
+        """The change of all parameters that explains the residual best, (p,)."""
+        return _solve_scaled(self.matrix, self.right)
+
+    def rigid_change(self, eddy_change: np.ndarray) -> np.ndarray:
+        """The change of the rigid parameters that best makes up for a change of the eddy-current terms, (6,).
+
+        Shift along the phase encoding and quadratic terms explain each other in part: where one is changed, the other
+        has to follow.
+        """
+        rigid, eddy = slice(RIGID), slice(RIGID, RIGID + len(eddy_change))
+        return _solve_scaled(self.matrix[rigid, rigid], -self.matrix[rigid, eddy] @ eddy_change)
+
+
+def _solve_scaled(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Solve for unknowns of different scale, held lightly where they have no effect."""
+    scale = 1 / np.sqrt(np.maximum(np.diag(matrix), 1e-30))
+    return scale * np.linalg.solve(matrix * scale * scale[:, None] + 1e-9 * np.eye(len(matrix)), scale * right)
+
+
+def normal_system(slopes: torch.Tensor, residual: torch.Tensor, weight: torch.Tensor | float = 1.0) -> NormalSystem:
+    """Least-squares system that explains a residual (n,) by slopes (p, n) at weights (n,)."""
     weighted = (slopes * weight).double()
-    normal = weighted @ slopes.double().T
-    scale = normal.diagonal().clamp(min=1e-30).rsqrt()
-    system = normal * scale * scale[:, None] + 1e-9 * torch.eye(len(normal)).to(normal)
-    return (scale * torch.linalg.solve(system, scale * (weighted @ residual.double()))).cpu().numpy()
+    matrix, right = weighted @ slopes.double().T, weighted @ residual.double()
+    return NormalSystem(matrix.cpu().numpy(), right.cpu().numpy())
 
 
 def moved_by(motion: Motion, index: int, change: np.ndarray, centre_mm: np.ndarray) -> Motion:
     """The motion with one volume's parameters changed."""
     rigid, eddy = motion.rigid.copy(), motion.eddy.copy()
-    rigid[index] = rigid_matrix(change[:6], centre_mm) @ rigid[index]
-    eddy[index, : len(change) - 6] += change[6:]
+    rigid[index] = rigid_matrix(change[:RIGID], centre_mm) @ rigid[index]
+    eddy[index, : len(change) - RIGID] += change[RIGID:]
     return Motion(rigid, eddy)
 
 
