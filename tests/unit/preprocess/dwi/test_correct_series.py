@@ -90,8 +90,7 @@ def test_a_lost_slice_is_found_and_replaced_by_what_it_would_have_been(rest):
     volumes[4, :, :, 12] *= 0.2
     scan = replace(rest.scan, volumes=volumes)
     result = correct_scan(scan, rest.mask, MOTION)
-    assert result.outliers[4, 12]
-    assert result.outliers.sum() <= 2  # points between slices may mark a neighbour
+    assert np.argwhere(result.outliers).tolist() == [[4, 12]]
     still = simulate(B_VALUES, scan.gradients, np.zeros((COUNT, 6)), field=False).scan.volumes
     truth, found = still[4, :, :, 12].numpy(), result.data[:, :, 12, 4]
     inside = rest.mask[:, :, 12]

@@ -12,6 +12,7 @@ from scan2map.preprocess.dwi.outliers import (
     scanner_prediction,
     slice_scores,
     slice_sums,
+    worst_of_neighbours,
 )
 
 
@@ -92,3 +93,9 @@ def test_replaced_slices_no_longer_spoil_the_corrected_volume(moved):
     broken.volumes[1] = repaired
     left = (corrected_volume(broken, motion, 1) - intact)[inner].abs().mean()
     assert left < 0.15 * spoilt
+
+
+def test_the_worst_of_neighbours_comes_first():
+    scores = np.array([[-5.0, -20, -6, 0, -7, -1], [-9, -9, 0, 0, 0, -4.5]])
+    outliers = find_outliers(scores, 4)
+    assert worst_of_neighbours(outliers, scores).astype(int).tolist() == [[0, 1, 0, 0, 1, 0], [1, 1, 0, 0, 0, 1]]

@@ -22,7 +22,7 @@ from scan2map.preprocess.dwi.estimate import (
 )
 from scan2map.preprocess.dwi.gradients import GradientTable, read_gradients, write_gradients
 from scan2map.preprocess.dwi.motion import Motion, Scan
-from scan2map.preprocess.dwi.outliers import SLICE_AXIS, find_outliers, replace_slices
+from scan2map.preprocess.dwi.outliers import SLICE_AXIS, find_outliers, replace_slices, worst_of_neighbours
 from scan2map.preprocess.dwi.resample import voxel_motion
 from scan2map.preprocess.dwi.rigid import grid_centre_mm, rigid_parameters
 from scan2map.provenance import write_sidecar
@@ -33,6 +33,8 @@ LOGGER = logging.getLogger("scan2map")
 HEAD_RADIUS_MM = 50.0
 # A volume of which more slices than this are outliers tells nothing by itself any more.
 MAX_OUTLIER_SHARE = 0.5
+# Lost slices side by side are found in so many rounds, the last of which takes all that are left.
+ROUNDS = 3
 
 RIGID_COLUMNS = {
     **{f"trans_{axis}": {"Description": f"Translation along world {axis} (RAS+)", "Units": "mm"} for axis in "xyz"},
@@ -113,26 +115,56 @@ def _slice_of(voxels: np.ndarray, motion: np.ndarray) -> np.ndarray:
     return np.rint(motion[SLICE_AXIS, :3] @ voxels + motion[SLICE_AXIS, 3])
 
 
-def replace_outliers(
-    scan: Scan, motion: Motion, volumes: torch.Tensor, outliers: np.ndarray, matrix: np.ndarray
+def replace_chosen(
+    scan: Scan, motion: Motion, volumes: torch.Tensor, chosen: np.ndarray, matrix: np.ndarray
 ) -> torch.Tensor:
-    """Replace outlier slices as measured by their predictions, and correct those volumes again.
+    """Replace slices as measured by their predictions, and correct those volumes again.
 
     Args:
         scan, motion: the series and its motion.
         volumes: (t, x, y, z) corrected volumes; changed in place.
-        outliers: (t, slices).
+        chosen: (t, slices).
         matrix: predictions among the weighted volumes.
     """
     index = np.flatnonzero(~scan.gradients.is_b0)
     operator = torch.as_tensor(matrix).to(volumes)
-    for volume in np.flatnonzero(outliers.any(axis=1)):
+    for volume in np.flatnonzero(chosen.any(axis=1)):
         weights = operator[int(np.flatnonzero(index == volume)[0])]
         prediction = torch.tensordot(weights, volumes[torch.as_tensor(index)], dims=1)
-        measured = replace_slices(scan, motion, int(volume), outliers[volume], prediction)
+        measured = replace_slices(scan, motion, int(volume), chosen[volume], prediction)
         scan.volumes[int(volume)] = measured
         volumes[int(volume)] = corrected_volume(scan, motion, int(volume))
     return volumes
+
+
+def replace_outliers(
+    scan: Scan, motion: Motion, volumes: torch.Tensor, mask: np.ndarray, threshold_sd: float
+) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    """Find outlier slices and replace them, the worst of neighbours first.
+
+    Interpolation spreads a lost slice over its neighbours: they are judged again once it is replaced.
+
+    Args:
+        scan, motion: the series and its motion.
+        volumes: (t, x, y, z) corrected volumes; changed in place.
+        mask: where slices are compared.
+        threshold_sd: an outlier is so many standard deviations below its prediction.
+
+    Returns:
+        The volumes, and per slice (t, slices) the last score before it was replaced, if it was, and whether it was.
+    """
+    replaced = np.zeros((len(scan.gradients), scan.shape[SLICE_AXIS]), bool)
+    scores = np.zeros(replaced.shape)
+    for last in (False,) * (ROUNDS - 1) + (True,):
+        found, matrix = judge_slices(scan, motion, volumes, mask, threshold_sd)
+        scores = np.where(replaced, scores, found)
+        outliers = find_outliers(found, threshold_sd) & ~replaced
+        chosen = outliers if last else worst_of_neighbours(outliers, found)
+        if not chosen.any():
+            break
+        volumes = replace_chosen(scan, motion, volumes, chosen, matrix)
+        replaced |= chosen
+    return volumes, scores, replaced
 
 
 def correct_scan(scan: Scan, mask: np.ndarray, settings: dict, seed: int = 1) -> Correction:
@@ -153,9 +185,7 @@ def correct_scan(scan: Scan, mask: np.ndarray, settings: dict, seed: int = 1) ->
         scan, mask, voxels=settings["voxels"], threshold_sd=threshold, eddy_model=settings["eddy_model"], seed=seed
     )
     volumes = corrected_volumes(scan, motion)
-    scores, matrix = judge_slices(scan, motion, volumes, mask, threshold)
-    outliers = find_outliers(scores, threshold)
-    volumes = replace_outliers(scan, motion, volumes, outliers, matrix)
+    volumes, scores, outliers = replace_outliers(scan, motion, volumes, mask, threshold)
     gradients = scan.gradients.rotated(motion.rigid[:, :3, :3], scan.affine)
     return Correction(volumes.permute(1, 2, 3, 0).cpu().numpy(), gradients, motion, scores, outliers)
 

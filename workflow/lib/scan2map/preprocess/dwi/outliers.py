@@ -71,6 +71,12 @@ def find_outliers(scores: np.ndarray, threshold_sd: float) -> np.ndarray:
     return scores < -threshold_sd
 
 
+def worst_of_neighbours(outliers: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """(t, slices) True for outliers that no neighbouring outlier of their volume undercuts."""
+    depth = np.pad(np.where(outliers, scores, 0.0), ((0, 0), (1, 1)))
+    return outliers & (depth[:, 1:-1] <= depth[:, :-2]) & (depth[:, 1:-1] <= depth[:, 2:])
+
+
 def at_points(outliers: np.ndarray, slices: torch.Tensor) -> torch.Tensor:
     """(t, n) True where a point lies in an outlier slice of its volume."""
     table = torch.as_tensor(outliers, device=slices.device)
