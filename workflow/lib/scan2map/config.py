@@ -55,10 +55,11 @@ def defaults(schema: dict) -> Any:
     return {key: defaults(child) for key, child in schema["properties"].items()}
 
 
-def _merge(base: Any, override: Any) -> Any:
+def merge(base: Any, override: Any) -> Any:
+    """A nested mapping with the values of another one in place; neither is changed."""
     if not (isinstance(base, dict) and isinstance(override, dict)):
         return copy.deepcopy(override)
-    merged = {key: _merge(value, override[key]) if key in override else value for key, value in base.items()}
+    merged = {key: merge(value, override[key]) if key in override else value for key, value in base.items()}
     return merged | {key: copy.deepcopy(value) for key, value in override.items() if key not in base}
 
 
@@ -124,7 +125,7 @@ def check_block(block: str, values: dict, schema: dict | None = None) -> dict:
     from jsonschema import Draft202012Validator
 
     schema = schema or load_schema(block)
-    filled = _merge(defaults(schema), _typed(values or {}, schema))
+    filled = merge(defaults(schema), _typed(values or {}, schema))
     errors = sorted(Draft202012Validator(schema).iter_errors(filled), key=lambda error: list(map(str, error.path)))
     if errors:
         raise _wrong_value(block, errors[0])
