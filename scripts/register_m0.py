@@ -13,6 +13,7 @@ def main(smk):
             smk.input.t1w_mask,
             {"CSF": smk.input.csf, "GM": smk.input.gm, "WM": smk.input.wm},
             smk.params.seed,
+            smk.params.settings,
             transform=smk.output.transform,
             mask=smk.output.mask,
             fractions={"CSF": smk.output.csf, "GM": smk.output.gm, "WM": smk.output.wm},

@@ -79,6 +79,10 @@ rule register_m0:
         runtime=10,
     params:
         seed=config["study"]["seed"],
+        settings={
+            "engine": config["asl"]["registration"]["engine"],
+            "fsl": config["fsl"]["registration"],
+        },
         step_version=step_version("register_m0"),
     script:
         "../../scripts/register_m0.py"

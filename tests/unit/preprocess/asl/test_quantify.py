@@ -90,12 +90,24 @@ def test_short_m0_repetition_time_and_scale_are_undone(ball, pcasl):
 
 
 def test_reference_tissue_calibration(ball):
-    settings = SETTINGS["calibration"] | {"method": "wm"}
+    settings = SETTINGS["calibration"] | {"method": "wm", "readout_decay": "none"}
     m0, partition = calibrate_m0(Image(ball.m0, ball.affine), ball.mask, ball.tissues, settings, 10.0)
     assert (np.unique(m0), partition) == (pytest.approx([700]), 0.82)
     none = ball.tissues | {"WM": 0.5 * ball.tissues["WM"]}
     with pytest.raises(DataError, match="pure WM"):
         calibrate_m0(Image(ball.m0, ball.affine), ball.mask, none, settings, 10.0)
+
+
+def test_reference_tissue_by_hand(ball):
+    """CSF, TR 4 s, TE 20 ms: median / (1 − e^(−4/4.3)) · e^(20/400 − 20/50)."""
+    fluid = {"CSF": ball.mask.astype(float)}
+    flat = Image(np.full(ball.m0.shape, 1000.0), ball.affine)
+    settings = SETTINGS["calibration"] | {"method": "csf"}
+    m0, partition = calibrate_m0(flat, ball.mask, fluid, settings, 4.0, 0.02)
+    assert np.unique(m0) == pytest.approx([1000 / (1 - np.exp(-4 / 4.3)) * np.exp(0.05 - 0.4)])
+    assert partition == 1.15
+    with pytest.raises(DataError, match="echo time"):
+        calibrate_m0(flat, ball.mask, fluid, settings, 4.0, None)
 
 
 def test_smoothing_does_not_leak_from_outside(ball):

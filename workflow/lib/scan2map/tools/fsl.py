@@ -16,6 +16,8 @@ from scan2map.errors import ToolError
 PYTHON_PACKAGES = {"nipype": "runs FSL's programs", "fsl.transform": "reads FSL's transforms (package fslpy)"}
 CPU_EDDY_PROGRAMS = ("eddy_cpu", "eddy_openmp", "eddy")  # FSL from 6.0.6, from 5.0.9, and older or wrapping releases
 # Schedules in FSLDIR/etc/flirtsch and the largest factor by which they subsample: every matrix size must divide by it.
+# The schedule that epi_reg hands to FLIRT.
+BOUNDARY_SCHEDULE = "bbr.sch"
 TOPUP_CONFIGURATIONS = {"b02b0_4.cnf": 4, "b02b0_2.cnf": 2, "b02b0_1.cnf": 1}
 
 
@@ -47,7 +49,7 @@ class Fsl:
         return os.access(self.folder / "bin" / program, os.X_OK)
 
     def has_configuration(self, name: str) -> bool:
-        """Whether FSL ships this TOPUP schedule."""
+        """Whether FSL ships this schedule of TOPUP or FLIRT."""
         return (self.folder / "etc" / "flirtsch" / name).is_file()
 
     def cuda_eddy_programs(self) -> list[str]:
@@ -104,12 +106,13 @@ def eddy_program(fsl: Fsl, settings: dict) -> str:
 
 
 def needed_steps(config: dict) -> set[str]:
-    """Which FSL steps a configuration uses: ``topup``, ``eddy`` (with the tensor), ``bet``."""
+    """Which FSL steps a configuration uses: ``topup``, ``eddy`` (and tensor), ``bet``, ``registration`` (of ASL)."""
     dwi = config.get("dwi", {})
     steps = {
         "topup": config.get("fieldmap", {}).get("engine") == "fsl",
         "eddy": dwi.get("engine") == "fsl",
         "bet": dwi.get("mask", {}).get("method") == "bet",
+        "registration": config.get("asl", {}).get("registration", {}).get("engine") == "fsl",
     }
     return {name for name, used in steps.items() if used}
 
@@ -139,11 +142,27 @@ def _missing_bet(fsl: Fsl, settings: dict) -> list[str]:
     return _missing_programs(fsl, "bet")
 
 
+def _missing_registration(fsl: Fsl, settings: dict) -> list[str]:
+    if settings["registration"]["program"] == "flirt":
+        return _missing_programs(fsl, "flirt")
+    schedule = (
+        []
+        if fsl.has_configuration(BOUNDARY_SCHEDULE)
+        else [f"the schedule etc/flirtsch/{BOUNDARY_SCHEDULE} is not in FSLDIR"]
+    )
+    return [*_missing_programs(fsl, "epi_reg", "flirt", "fslmaths", "applywarp"), *schedule]
+
+
 def _missing_programs(fsl: Fsl, *names: str) -> list[str]:
     return [f"the FSL program {name} is not in FSLDIR/bin" for name in names if not fsl.has(name)]
 
 
-CHECKS = {"topup": _missing_topup, "eddy": _missing_eddy, "bet": _missing_bet}
+CHECKS = {
+    "topup": _missing_topup,
+    "eddy": _missing_eddy,
+    "bet": _missing_bet,
+    "registration": _missing_registration,
+}
 
 
 def _missing_packages() -> list[str]:
@@ -165,7 +184,8 @@ def missing_tools(config: dict) -> list[str]:
     """Everything that the FSL engine lacks for a configuration, each as one sentence; empty when FSL is not used.
 
     Args:
-        config: the checked configuration; read are ``fieldmap.engine``, ``dwi.engine``, ``dwi.mask.method``, ``fsl``.
+        config: the checked configuration; read are ``fieldmap.engine``, ``dwi.engine``, ``dwi.mask.method``,
+            ``asl.registration.engine``, ``fsl``.
     """
     steps = needed_steps(config)
     if not steps:

@@ -280,3 +280,45 @@ def dtifit(work: Path, output: str, *, weighted: bool, kurtosis: bool = False) -
     )
     names = ["FA", "MD", "L1", "L2", "L3", "V1", "S0", "tensor"] + ["kurt"] * kurtosis
     return _run(interface, find_fsl(), work, [f"{output}_{name}.nii.gz" for name in names])
+
+
+def flirt(work: Path, *, cost: str) -> str:
+    """Rigid registration of ``moving.nii.gz`` to ``brain.nii.gz`` by FLIRT; writes ``registered.mat``.
+
+    Args:
+        work: folder of these files.
+        cost: FLIRT's cost function.
+
+    Raises:
+        ToolError: FLIRT failed.
+    """
+    interface = interfaces().FLIRT(
+        in_file=str(work / "moving.nii.gz"),
+        reference=str(work / "brain.nii.gz"),
+        out_file=str(work / "registered.nii.gz"),
+        out_matrix_file=str(work / "registered.mat"),
+        dof=6,
+        cost=cost,
+        cost_func=cost,
+    )
+    return _run(interface, find_fsl(), work, ["registered.mat"])
+
+
+def epi_reg(work: Path) -> str:
+    """Boundary-based registration of ``moving.nii.gz`` to ``head.nii.gz`` by epi_reg; writes ``registered.mat``.
+
+    Args:
+        work: folder of these files, of the head without skull (``brain.nii.gz``) and its white matter
+            (``white.nii.gz``, 0 or 1).
+
+    Raises:
+        ToolError: epi_reg failed.
+    """
+    interface = interfaces().EpiReg(
+        epi=str(work / "moving.nii.gz"),
+        t1_head=str(work / "head.nii.gz"),
+        t1_brain=str(work / "brain.nii.gz"),
+        wmseg=str(work / "white.nii.gz"),
+        out_base=str(work / "registered"),
+    )
+    return _run(interface, find_fsl(), work, ["registered.mat"])

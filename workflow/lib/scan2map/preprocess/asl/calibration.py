@@ -15,6 +15,11 @@ FULLY_RELAXED_S = 5.0
 # and Raichle 1985, JCBFM 5:65); CSF: Chalela et al. 2000, Stroke 31:680, λ as 1.15 after Donahue et al. 2006.
 TISSUE_T1_S = {"GM": 1.3, "WM": 0.83, "CSF": 4.3}
 PARTITION_ML_PER_G = {"GM": 0.98, "WM": 0.82, "CSF": 1.15}
+# T2* and T2 of tissue and blood at 3 T, s: the values that FSL's asl_calib assumes.
+DECAY_TIME_S = {
+    "t2star": {"GM": 0.06, "WM": 0.05, "CSF": 0.4, "blood": 0.05},
+    "t2": {"GM": 0.1, "WM": 0.05, "CSF": 0.75, "blood": 0.15},
+}
 # Voxels of a reference tissue hold at least this fraction of it.
 REFERENCE_FRACTION = 0.9
 LEAST_REFERENCE_VOXELS = 20
@@ -32,6 +37,31 @@ def relaxation_factor(repetition_time_s: float | None, t1_s: float) -> float:
     if repetition_time_s is None or repetition_time_s >= FULLY_RELAXED_S:
         return 1.0
     return 1 / (1 - math.exp(-repetition_time_s / t1_s))
+
+
+def decay_factor(echo_time_s: float | None, tissue: str, decay: str) -> float:
+    """What turns the echo of a reference tissue into that of as much blood: e^(TE/T2 tissue) / e^(TE/T2 blood).
+
+    Args:
+        echo_time_s: echo time of the M0 image, s.
+        tissue: ``GM``, ``WM`` or ``CSF``.
+        decay: ``t2star``, ``t2`` or ``none``.
+
+    Raises:
+        DataError: the echo time is not known.
+
+    Source: Cavusoglu et al. 2009, Magn Reson Imaging 27:1039.
+    """
+    if decay == "none":
+        return 1.0
+    if echo_time_s is None:
+        raise DataError(
+            "The reference-tissue calibration needs the echo time of the ASL series",
+            found="no EchoTime in the sidecar",
+            remedy="add it, or set asl.calibration.readout_decay: none",
+        )
+    times = DECAY_TIME_S[decay]
+    return math.exp(echo_time_s / times[tissue] - echo_time_s / times["blood"])
 
 
 def smooth_in_mask(image: Image, mask: np.ndarray, fwhm_mm: float) -> np.ndarray:
@@ -53,7 +83,12 @@ def smooth_in_mask(image: Image, mask: np.ndarray, fwhm_mm: float) -> np.ndarray
 
 
 def calibrate_m0(
-    m0: Image, mask: np.ndarray, tissues: dict[str, np.ndarray], settings: dict, repetition_time_s: float | None
+    m0: Image,
+    mask: np.ndarray,
+    tissues: dict[str, np.ndarray],
+    settings: dict,
+    repetition_time_s: float | None,
+    echo_time_s: float | None = None,
 ) -> tuple[np.ndarray, float]:
     """The equilibrium magnetisation that difference images are divided by, and the λ that belongs to it.
 
@@ -63,6 +98,7 @@ def calibrate_m0(
         tissues: fractions of GM, WM and CSF on the same grid.
         settings: block ``asl.calibration``.
         repetition_time_s: of the M0 image, or None.
+        echo_time_s: of the series, or None where it is not known (only a reference tissue needs it).
 
     Returns:
         M0 (x, y, z) in the units of the series, and the blood-brain partition coefficient, ml/g.
@@ -78,6 +114,7 @@ def calibrate_m0(
     tissue = settings["method"].upper()
     value = reference_value(scaled, mask, tissues[tissue], tissue)
     factor = relaxation_factor(repetition_time_s, TISSUE_T1_S[tissue])
+    factor *= decay_factor(echo_time_s, tissue, settings["readout_decay"])
     return np.full(m0.data.shape, value * factor, dtype=np.float32), PARTITION_ML_PER_G[tissue]
 
 

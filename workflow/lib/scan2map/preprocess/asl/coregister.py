@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from scan2map.errors import DataError
 from scan2map.images import Image, load_image, require_same_grid, save_image
-from scan2map.preprocess.boundary import register_to_t1w
+from scan2map.preprocess.asl.fsl_registration import register_by_fsl
+from scan2map.preprocess.boundary import (
+    DISTANCES_MM,
+    WORST_COST,
+    boundary_cost,
+    register_to_t1w,
+    white_matter_boundary,
+)
 from scan2map.preprocess.registration import Transform, apply_transform, save_transform
 from scan2map.provenance import write_sidecar
 
@@ -22,8 +30,9 @@ LEAST_OVERLAP = 0.6
 
 
 class Anatomy(NamedTuple):
-    """T1w image (0 outside the brain), brain mask and tissue fractions on one grid."""
+    """T1w image, the same with 0 outside the brain, brain mask and tissue fractions on one grid."""
 
+    head: Image
     brain: Image
     mask: Image
     tissues: dict[str, Image]
@@ -43,7 +52,45 @@ def load_anatomy(t1w, mask, tissues: dict[str, str]) -> Anatomy:
     image, brain = load_image(t1w), load_image(mask)
     require_same_grid(image, brain, names=("T1w image", "brain mask"))
     stripped = Image(image.data * (brain.data > 0), image.affine)
-    return Anatomy(stripped, brain, {label: load_image(tissues[label]) for label in TISSUES})
+    return Anatomy(image, stripped, brain, {label: load_image(tissues[label]) for label in TISSUES})
+
+
+class Registration(NamedTuple):
+    """Transform (T1w world to ASL world), its cost on the boundary of white matter, and facts for the sidecar."""
+
+    transform: Transform
+    cost: float
+    facts: dict
+
+
+def register(image: Image, anatomy: Anatomy, settings: Mapping, seed: int, *, beside) -> Registration:
+    """Register an M0 image to the T1w image by the engine of the settings.
+
+    Args:
+        image: M0 image, (x, y, z).
+        anatomy: of the session.
+        settings: ``engine`` (``asl.registration``) and the block ``fsl.registration`` as ``fsl``.
+        seed: start of ANTs' random numbers.
+        beside: a path in whose folder FSL may work.
+
+    Raises:
+        DataError: the images could not be registered.
+        ToolError: ANTs or FSL failed.
+    """
+    tissues, inside = anatomy.tissues, anatomy.mask.data > 0
+    if settings["engine"] == "embedded":
+        found, cost = register_to_t1w(image, anatomy.brain, tissues["WM"], tissues["CSF"], inside, seed=seed)
+        return Registration(found, cost, {"Engine": "embedded"})
+    found, facts = register_by_fsl(image, anatomy.head, anatomy.brain, tissues["WM"], settings["fsl"], beside=beside)
+    edge = white_matter_boundary(tissues["WM"], tissues["CSF"], inside)
+    cost = boundary_cost(image, edge, found, DISTANCES_MM[-1])
+    if cost >= WORST_COST:
+        raise DataError(
+            "FSL could not register the M0 image to the T1w image",
+            found=f"boundary cost {cost:.2f}", allowed=f"below {WORST_COST:g}",
+            remedy="look at both images, or set asl.registration.engine: embedded",
+        )  # fmt: skip
+    return Registration(found, cost, facts)
 
 
 def map_anatomy(anatomy: Anatomy, grid: Image, transform: Transform) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -92,7 +139,9 @@ def mask_overlap(m0: np.ndarray, mask: np.ndarray) -> float:
     return float(2 * (alone.astype(bool) & mask).sum() / max(float(alone.sum() + mask.sum()), 1))
 
 
-def register_m0_files(m0, t1w, t1w_mask, tissues: dict[str, str], seed: int, *, transform, mask, fractions) -> None:
+def register_m0_files(
+    m0, t1w, t1w_mask, tissues: dict[str, str], seed: int, settings: Mapping, *, transform, mask, fractions
+) -> None:
     """Register the M0 image to the T1w image; write the transform, and brain and tissues on the ASL grid.
 
     Args:
@@ -100,21 +149,21 @@ def register_m0_files(m0, t1w, t1w_mask, tissues: dict[str, str], seed: int, *, 
         t1w, t1w_mask: T1w image without bias field and its brain mask.
         tissues: files of the tissue fractions on the T1w grid, by label.
         seed: start of ANTs' random numbers.
+        settings: as in :func:`register`.
         transform: output, ITK affine (resamples the ASL scan onto the T1w image).
         mask: output, brain on the ASL grid.
         fractions: outputs, tissue fractions on the ASL grid, by label.
     """
     image, anatomy = load_image(m0), load_anatomy(t1w, t1w_mask, tissues)
-    found, cost = register_to_t1w(
-        image, anatomy.brain, anatomy.tissues["WM"], anatomy.tissues["CSF"], anatomy.mask.data > 0, seed=seed
-    )
-    share, on_grid = map_anatomy(anatomy, image, found)
+    found = register(image, anatomy, settings, seed, beside=transform)
+    share, on_grid = map_anatomy(anatomy, image, found.transform)
     brain = brain_mask(image.data, share)
-    common = {"step": "register_m0", "sources": [m0, t1w], "settings": {"seed": seed}}
-    save_transform(transform, found)
+    common = {"step": "register_m0", "sources": [m0, t1w], "settings": dict(settings) | {"seed": seed}}
+    save_transform(transform, found.transform)
     write_sidecar(
         transform, description="Rigid transform (ITK) that resamples the ASL scan onto the T1w image",
-        BoundaryCost=round(cost, 4), MaskOverlap=round(mask_overlap(image.data, brain), 4), **common,
+        BoundaryCost=round(found.cost, 4), MaskOverlap=round(mask_overlap(image.data, brain), 4),
+        **found.facts, **common,
     )  # fmt: skip
     save_image(mask, brain, image.affine, dtype=np.uint8)
     write_sidecar(mask, description="Brain with signal on the ASL grid", Type="Brain", **common)

@@ -130,7 +130,9 @@ def quantify(
     fate = select_pairs(pairs.images, tissues, settings["skip_pairs"], settings["outliers"])
     kept = fate == "used"
     difference = pairs.images[..., kept].mean(-1)
-    calibrated, partition = calibrate_m0(m0, mask, tissues, settings["calibration"], labelling.m0_repetition_time_s)
+    calibrated, partition = calibrate_m0(
+        m0, mask, tissues, settings["calibration"], labelling.m0_repetition_time_s, labelling.echo_time_s
+    )
     constants = {
         "efficiency": effective_efficiency(labelling, settings["efficiency"]),
         "blood_t1_s": blood_t1(settings["blood_t1_s"], labelling.field_strength_t),

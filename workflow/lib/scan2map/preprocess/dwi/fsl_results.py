@@ -33,7 +33,7 @@ def load_result(path, original: Image) -> np.ndarray:
     return from_radiological(data, original.affine)
 
 
-def _grid(image: Image):
+def fsl_grid(image: Image):
     """The image's grid for fslpy, which knows FSL's millimetre axes (x mirrored for right-handed voxel axes)."""
     from fsl.data.image import Nifti
 
@@ -68,7 +68,7 @@ def eddy_matrices(parameters: np.ndarray, image: Image) -> np.ndarray:
     """
     from fsl.transform.flirt import fromFlirt
 
-    grid = _grid(image)
+    grid = fsl_grid(image)
     return np.stack([fromFlirt(_eddy_matrix(row, image), grid, grid, "world", "world") for row in parameters])
 
 
@@ -79,7 +79,7 @@ def topup_matrices(folder: Path, volumes: int, image: Image) -> np.ndarray:
     """
     from fsl.transform.flirt import fromFlirt, readFlirt
 
-    grid = _grid(image)
+    grid = fsl_grid(image)
     files = [folder / f"motion_{number:02d}.mat" for number in range(1, volumes + 1)]
     return np.stack([np.linalg.inv(fromFlirt(readFlirt(path), grid, grid, "world", "world")) for path in files])
 
