@@ -1,5 +1,21 @@
 """Diffusion MRI: merge, mask, correct, fit the tensor, align with the T1w image, judge the quality."""
 
+# What FSL's programs give beyond the files of both engines, where the settings ask for it.
+FSL_EXTRAS = config["fsl"] if config["dwi"]["engine"] == "fsl" else None
+EDDY_QUAD = (
+    {
+        "report": derivative("dwi", "qc", ".pdf", desc="eddyquad"),
+        "report_figures": derivative("dwi", "qc", ".json", desc="eddyquad"),
+    }
+    if FSL_EXTRAS and FSL_EXTRAS["eddy"]["quality_report"]
+    else {}
+)
+KURTOSIS = (
+    {"MK": derivative("dwi", "dwimap", model="DKI", param="MK")}
+    if FSL_EXTRAS and FSL_EXTRAS["dtifit"]["kurtosis"]
+    else {}
+)
+
 
 rule prepare_dwi:
     """Check and merge the diffusion runs of a session, and collect its b = 0 volumes."""
@@ -64,6 +80,7 @@ rule correct_motion:
         mask=rules.mask_dwi.output.mask,
         runs=bids_files("dwi"),
     output:
+        **EDDY_QUAD,
         dwi=derivative("dwi", "dwi", desc="preproc"),
         bval=derivative("dwi", "dwi", ".bval", desc="preproc"),
         bvec=derivative("dwi", "dwi", ".bvec", desc="preproc"),
@@ -96,6 +113,7 @@ rule fit_tensor:
         bvec=rules.correct_motion.output.bvec,
         mask=rules.mask_dwi.output.mask,
     output:
+        **KURTOSIS,
         FA=derivative("dwi", "dwimap", model="DTI", param="FA"),
         MD=derivative("dwi", "dwimap", model="DTI", param="MD"),
         AD=derivative("dwi", "dwimap", model="DTI", param="AD"),

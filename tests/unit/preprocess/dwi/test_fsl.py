@@ -32,7 +32,7 @@ from fixtures.fsl.scan import (
 )
 from scipy.spatial.transform import Rotation
 
-from scan2map.errors import DataError, ToolError
+from scan2map.errors import DataError, SettingError, ToolError
 from scan2map.images import Image, load_image, save_image
 from scan2map.preprocess.dwi import fsl, fsl_files
 from scan2map.preprocess.dwi.correct import MOTION_COLUMNS, SLICE_COLUMNS
@@ -301,8 +301,14 @@ def test_slice_to_volume_on_cuda(scan, tmp_path):
     assert (given["--mporder"], given["--s2v_niter"], given["--s2v_lambda"]) == ("6", "5", "1")
     assert given["--slspec"] == "slspec.txt"
     assert "--nthr" not in given
-    assert output["dwi"].with_name("sub-1_desc-eddyquad_qc.pdf").is_file()
-    assert output["dwi"].with_name("sub-1_desc-eddyquad_qc.json").is_file()
+    assert output["report"].is_file()
+    assert output["report_figures"].is_file()
+
+
+def test_slice_to_volume_without_cuda_is_refused(scan, tmp_path):
+    path = timing(tmp_path, INTERLEAVED_S)
+    with pytest.raises(SettingError, match="Only eddy's CUDA programs"):
+        scan.eddy(fsl_settings(slice_to_volume_order=6), sidecars=[path])
 
 
 @pytest.mark.parametrize(
@@ -408,8 +414,8 @@ def test_kurtosis_needs_two_shells(scan):
         scan.dtifit(settings)
     scan.b_values[np.flatnonzero(scan.b_values)[::2]] = 2000
     scan._write()
-    scan.dtifit(settings)
-    mean_kurtosis = load_image(scan.path("out/sub-1_model-DKI_param-MK_dwimap.nii.gz"))
+    output = scan.dtifit(settings)
+    mean_kurtosis = load_image(output["MK"])
     np.testing.assert_allclose(mean_kurtosis.data[scan.mask.data > 0], 0.75)
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from scan2map.errors import ToolError
+from scan2map.errors import SettingError, ToolError
 from scan2map.logs import LOGGER
 from scan2map.tools.commands import QUIET
 from scan2map.tools.fsl import Fsl, eddy_program, find_fsl
@@ -178,6 +178,9 @@ def _eddy_options(fsl: Fsl, program: str, settings: dict, reference: int, thread
 def _slice_to_volume(work: Path, settings: dict) -> dict:
     if not settings["slice_to_volume_order"]:
         return {}
+    if settings["device"] != "cuda":
+        raise SettingError("Only eddy's CUDA programs correct motion within a volume (fsl.eddy.slice_to_volume_order)",
+                           found="fsl.eddy.device: cpu", remedy="set it to cuda, or the order to 0")  # fmt: skip
     return {
         "mporder": settings["slice_to_volume_order"],
         "slice2vol_niter": settings["slice_to_volume_iterations"],
@@ -207,6 +210,7 @@ def eddy(work: Path, settings: dict, *, field: str | None, reference: int = 0, t
         threads: threads of a CPU program.
 
     Raises:
+        SettingError: slice-to-volume correction is asked for without CUDA.
         ToolError: no such program, or eddy failed.
     """
     fsl = find_fsl()

@@ -156,7 +156,8 @@ def run_eddy(
         mask: brain mask in the undistorted head.
         settings: block ``fsl``.
         b0_threshold: highest b-value that counts as b = 0, s/mm².
-        output: paths ``dwi``, ``bval``, ``bvec`` (rotated), ``motion``, ``outliers``.
+        output: paths ``dwi``, ``bval``, ``bvec`` (rotated), ``motion``, ``outliers``; for the quality report also
+            ``report`` (.pdf) and ``report_figures`` (.json).
         step: rule that runs this.
         fieldmap: off-resonance field (Hz) on the series' grid, in the head position of the first b = 0 volume. When
             TOPUP made it, TOPUP's own results are used. None, or a field map whose sidecar says that nothing was
@@ -188,7 +189,9 @@ def run_eddy(
         correct.require_signal(correction, dwi)
         _save_correction(correction, image, output, facts)
         if settings["eddy"]["quality_report"]:
-            _save_report(work, output["dwi"], has_field=field is not None, has_slices=slices)
+            fsl_commands.eddy_quad(work, has_field=field is not None, has_slices=slices)
+            for name, ending in {"report": "pdf", "report_figures": "json"}.items():
+                shutil.copyfile(work / "quad" / f"qc.{ending}", output[name])
 
 
 def _write_field(work: Path, fieldmap, image: Image) -> str | None:
@@ -257,13 +260,6 @@ def _save_correction(correction: correct.Correction, image: Image, output: dict,
     write_frame(output["outliers"], slices, correct.SLICE_COLUMNS, description=description, **facts)
 
 
-def _save_report(work: Path, dwi, *, has_field: bool, has_slices: bool) -> None:
-    fsl_commands.eddy_quad(work, has_field=has_field, has_slices=has_slices)
-    stem = Path(dwi).name.split("_desc-")[0]
-    for ending in ("pdf", "json"):
-        shutil.copyfile(work / "quad" / f"qc.{ending}", Path(dwi).with_name(f"{stem}_desc-eddyquad_qc.{ending}"))
-
-
 def run_dtifit(
     dwi, bval, bvec, mask, settings: dict, *, dwi_settings: dict, output: dict, step: str = "fit_tensor"
 ) -> None:
@@ -274,7 +270,7 @@ def run_dtifit(
         mask: brain mask on the same grid.
         settings: block ``fsl``.
         dwi_settings: block ``dwi`` (b-value limit, check of the b-table).
-        output: paths of the maps by the names of :data:`scan2map.preprocess.dwi.dti.KINDS`.
+        output: paths of the maps by the names of :data:`scan2map.preprocess.dwi.dti.KINDS`; for kurtosis also ``MK``.
         step: rule that runs this.
 
     Raises:
@@ -318,8 +314,7 @@ def _save_kurtosis(work, image, mask, gradients: GradientTable, output: dict, se
                         remedy="set fsl.dtifit.kurtosis to false")  # fmt: skip
     everything = np.ones(len(gradients), dtype=bool)
     command = _dtifit(work, image, mask, gradients, everything, settings["dtifit"], kurtosis=True)
-    fa = Path(output["FA"])
-    path = fa.with_name(fa.name.split("_model-")[0] + "_model-DKI_param-MK_dwimap.nii.gz")
-    save_image(path, fsl_results.load_result(work / "dki_kurt.nii.gz", image), image.affine)
+    save_image(output["MK"], fsl_results.load_result(work / "dki_kurt.nii.gz", image), image.affine)
     description = "Mean kurtosis by FSL DTIFIT"
-    write_sidecar(path, step=step, description=description, settings=settings["dtifit"], units="1", **_facts(command))
+    facts = {"step": step, "settings": settings["dtifit"], "units": "1", **_facts(command)}
+    write_sidecar(output["MK"], description=description, **facts)
