@@ -7,7 +7,8 @@ number makes old results old.
 from __future__ import annotations
 
 STEP_VERSIONS: dict[str, int] = {
-    "correct_motion": 2,
+    "estimate_field": 2,
+    "correct_motion": 3,
 }
 
 

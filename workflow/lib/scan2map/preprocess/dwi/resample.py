@@ -13,12 +13,13 @@ e_i (Hz), the total readout time T (s) and the phase-encoding voxel axis u with 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
 
 from scan2map.errors import DataError
-from scan2map.preprocess.dwi.interpolation import inside_volume, sample, spline_coefficients
+from scan2map.preprocess.dwi.interpolation import along_axis, inside_volume, sample, spline_coefficients
 
 PHASE_ENCODING_DIRECTIONS = ("i", "i-", "j", "j-", "k", "k-")
 
@@ -67,14 +68,27 @@ def voxel_motion(rigid: np.ndarray, affine: np.ndarray) -> np.ndarray:
     return np.linalg.inv(affine) @ np.asarray(rigid, dtype=float) @ affine
 
 
+@lru_cache(maxsize=64)
+def slope_matrix(length: int) -> np.ndarray:
+    """Matrix from samples on a line to the slopes of the cubic spline through them; exact for cubic polynomials."""
+    from scipy.interpolate import CubicSpline
+
+    if length < 2:
+        return np.zeros((length, length))
+    places = np.arange(length)
+    return CubicSpline(places, np.eye(length), bc_type="not-a-knot")(places, 1)
+
+
 def gradient(field: torch.Tensor) -> torch.Tensor:
-    """Spatial gradient of a volume per voxel: central differences, one-sided at the edges; shape (3, x, y, z)."""
+    """Spatial gradient of a volume per voxel, of the cubic spline through its voxels; shape (3, x, y, z).
+
+    Central differences would see only sin(k)/k of a ripple of k radians per voxel, so that the intensity would not
+    follow a displacement that the spline field does make.
+    """
     slopes = []
     for axis in range(3):
-        if field.shape[axis] > 1:
-            slopes.append(torch.gradient(field, dim=axis)[0])
-        else:
-            slopes.append(torch.zeros_like(field))
+        matrix = torch.as_tensor(slope_matrix(field.shape[axis]), dtype=field.dtype, device=field.device)
+        slopes.append(along_axis(matrix, field, axis))
     return torch.stack(slopes)
 
 

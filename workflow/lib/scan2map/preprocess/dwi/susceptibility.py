@@ -26,7 +26,7 @@ from scan2map.preprocess.dwi.rigid import rigid_parameters
 
 SMALLEST_VARIANCE = 1e-10  # of a residual; the head's mean intensity is one
 STEP_REDUCTION = 4.0
-FINEST_KNOTS_VOXELS = 4 / 3  # splines closer than this would follow the noise of single voxels
+FINEST_KNOTS_VOXELS = 1.0  # as TOPUP; closer splines would follow nothing but noise
 
 
 @dataclass(frozen=True)
