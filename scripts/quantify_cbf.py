@@ -1,4 +1,4 @@
-"""Quantify perfusion by the consensus formula and judge its quality."""
+"""Quantify perfusion by the consensus formula."""
 
 from scan2map.logs import rule_log
 
@@ -12,7 +12,6 @@ def main(smk):
             smk.input.m0,
             smk.input.mask,
             smk.input.labelling,
-            smk.input.motion,
             smk.input.transform,
             smk.input.t1w,
             {"CSF": smk.input.csf, "GM": smk.input.gm, "WM": smk.input.wm},
@@ -22,7 +21,6 @@ def main(smk):
             deltam=smk.output.deltam,
             calibrated=smk.output.calibrated,
             pairs=smk.output.pairs,
-            metrics=smk.output.metrics,
         )
 
 

@@ -89,13 +89,12 @@ rule register_m0:
 
 
 rule quantify_cbf:
-    """Quantify perfusion by the consensus formula and judge its quality."""
+    """Quantify perfusion by the consensus formula."""
     input:
         series=derivative("perf", "asl", desc="preproc"),
         m0=derivative("perf", "m0scan", desc="aligned"),
         mask=derivative("perf", "mask", desc="brain"),
         labelling=derivative("perf", "labelling", ".json"),
-        motion=derivative("perf", "timeseries", ".tsv", desc="motion"),
         transform=derivative("perf", "xfm", ".mat", from_="asl", to="T1w", mode="image"),
         t1w=derivative("anat", "T1w", desc="preproc"),
         csf=derivative("perf", "probseg", space="asl", label="CSF"),
@@ -107,7 +106,6 @@ rule quantify_cbf:
         deltam=derivative("perf", "deltam", desc="mean"),
         calibrated=derivative("perf", "m0scan", desc="calibrated"),
         pairs=derivative("perf", "pairs", ".tsv", desc="outliers"),
-        metrics=derivative("perf", "metrics", ".tsv", desc="qc"),
     log:
         "<logs>/quantify_cbf/sub-{subject}_ses-{session}.log",
     conda:
@@ -121,3 +119,34 @@ rule quantify_cbf:
         step_version=step_version("quantify_cbf"),
     script:
         "../../scripts/quantify_cbf.py"
+
+
+rule assess_cbf:
+    """Judge the quality of a perfusion map."""
+    input:
+        cbf=derivative("perf", "cbf"),
+        series=derivative("perf", "asl", desc="preproc"),
+        labelling=derivative("perf", "labelling", ".json"),
+        pairs=derivative("perf", "pairs", ".tsv", desc="outliers"),
+        mask=derivative("perf", "mask", desc="brain"),
+        csf=derivative("perf", "probseg", space="asl", label="CSF"),
+        gm=derivative("perf", "probseg", space="asl", label="GM"),
+        wm=derivative("perf", "probseg", space="asl", label="WM"),
+        motion=derivative("perf", "timeseries", ".tsv", desc="motion"),
+        transform=derivative("perf", "xfm", ".mat", from_="asl", to="T1w", mode="image"),
+        template=derivative("anat", "xfm", from_="MNI152", to="T1w", mode="image"),
+    output:
+        metrics=derivative("perf", "metrics", ".tsv", desc="qc"),
+    log:
+        "<logs>/assess_cbf/sub-{subject}_ses-{session}.log",
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=1,
+    params:
+        corrected=config["asl"]["partial_volume"]["method"] != "none",
+        step_version=step_version("assess_cbf"),
+    script:
+        "../../scripts/assess_cbf.py"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scan2map.errors import DataError
-from scan2map.preprocess.asl.difference import score, select_pairs, subtract
+from scan2map.preprocess.asl.difference import recorded_differences, score, select_pairs, subtract
 
 
 def volumes(*values):
@@ -39,6 +39,15 @@ def test_pairs_are_made_within_a_delay(pcasl):
 def test_difference_images_are_taken_as_they_are(pcasl):
     only = replace(pcasl, volume_types=("deltam", "deltam"), delays_s=(1.8, 1.8))
     assert subtract(volumes(3, 4), only, "pairwise").images.ravel().tolist() == [3, 4]
+
+
+@pytest.mark.parametrize("scheme", ["pairwise", "surround"])
+def test_recorded_pairs_give_the_same_images(pcasl, scheme):
+    found = subtract(volumes(10, 7, 12, 8), pcasl, scheme)
+    recorded = [",".join(map(str, numbers)) for numbers in found.volumes]
+    np.testing.assert_array_equal(
+        recorded_differences(volumes(10, 7, 12, 8), pcasl.volume_types, recorded), found.images
+    )
 
 
 def test_a_lonely_volume_is_no_pair(pcasl):

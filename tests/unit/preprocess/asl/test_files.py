@@ -10,6 +10,7 @@ from scan2map import config
 from scan2map.errors import DataError
 from scan2map.images import load_image, save_image
 from scan2map.physics import asl as physics
+from scan2map.preprocess.asl.assess import assess_cbf_files
 from scan2map.preprocess.asl.coregister import brain_mask
 from scan2map.preprocess.asl.metadata import load_labelling
 from scan2map.preprocess.asl.motion import correct_asl_motion_files
@@ -65,12 +66,22 @@ def run(folder, ball, asl, m0, settings=SETTINGS):
         save_image(path[label], fraction, ball.affine)
     save_transform(folder / "to_t1w.mat", Transform())
     sidecar_path(folder / "to_t1w.mat").write_text(json.dumps({"MaskOverlap": 0.95, "BoundaryCost": 0.6}))
+    centred = np.eye(4)
+    centred[:3, 3] = -np.array([46, 46, 33])
+    save_transform(folder / "mni.mat", Transform(centred))
     outputs = {name: folder / f"out_{name}.nii.gz" for name in ("cbf", "cbf_t1w", "deltam", "calibrated")}
     outputs |= {name: folder / f"out_{name}.tsv" for name in ("pairs", "metrics")}
+    tissues, metrics = {label: path[label] for label in ball.tissues}, outputs.pop("metrics")
     quantify_cbf_files(
-        path["preproc"], path["m0"], path["mask"], folder / "labelling.json", folder / "motion.tsv",
-        folder / "to_t1w.mat", path["m0"], {label: path[label] for label in ball.tissues}, settings, **outputs,
+        path["preproc"], path["m0"], path["mask"], folder / "labelling.json", folder / "to_t1w.mat", path["m0"],
+        tissues, settings, **outputs,
     )  # fmt: skip
+    assess_cbf_files(
+        outputs["cbf"], path["preproc"], folder / "labelling.json", outputs["pairs"], path["mask"], tissues,
+        folder / "motion.tsv", folder / "to_t1w.mat", folder / "mni.mat",
+        corrected=settings["partial_volume"]["method"] != "none", metrics=metrics,
+    )  # fmt: skip
+    outputs["metrics"] = metrics
     return outputs
 
 

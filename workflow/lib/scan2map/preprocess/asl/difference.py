@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,8 +46,23 @@ def subtract(data: np.ndarray, labelling: Labelling, scheme: str) -> Pairs:
             found=f"{list(labelling.volume_types)}",
             remedy="the scan may be cut short: exclude it",
         )
-    images = np.stack([_difference(data, volumes, labelling) for volumes in pairs], axis=-1)
+    images = np.stack([_difference(data, volumes, labelling.volume_types) for volumes in pairs], axis=-1)
     return Pairs(images, np.array([labelling.delays_s[volumes[0]] for volumes in pairs]), pairs)
+
+
+def recorded_differences(data: np.ndarray, volume_types: Sequence[str], pairs: Sequence[str]) -> np.ndarray:
+    """The difference images that a table of pairs describes.
+
+    Args:
+        data: (x, y, z, t) control and label, or difference volumes.
+        volume_types: of each volume.
+        pairs: of each difference its volumes, such as ``3,2,4`` (the third against the mean of the others).
+
+    Returns:
+        (x, y, z, n), control minus label.
+    """
+    volumes = [tuple(int(number) for number in str(text).split(",")) for text in pairs]
+    return np.stack([_difference(data, one, volume_types) for one in volumes], axis=-1)
 
 
 def select_pairs(images: np.ndarray, tissues: dict[str, np.ndarray], skip: int, method: str) -> np.ndarray:
@@ -131,11 +147,11 @@ def _surround(labelling: Labelling) -> list[tuple[int, ...]]:
     ]
 
 
-def _difference(data: np.ndarray, volumes: tuple[int, ...], labelling: Labelling) -> np.ndarray:
+def _difference(data: np.ndarray, volumes: tuple[int, ...], volume_types: Sequence[str]) -> np.ndarray:
     if len(volumes) == 1:
         return data[..., volumes[0]]
     others = data[..., list(volumes[1:])].mean(-1)
-    sign = 1 if labelling.volume_types[volumes[0]] == "control" else -1
+    sign = 1 if volume_types[volumes[0]] == "control" else -1
     return sign * (data[..., volumes[0]] - others)
 
 

@@ -22,6 +22,11 @@ DICTIONARY = {
     "wm_cbf": ("CBF of pure white matter, robust regression on the tissue fractions", "ml/100g/min", "8 to 40"),
     "gm_wm_ratio": ("Grey to white matter CBF, of the two above", "1", "1.5 to 5"),
     "gm_cbf_median": ("Median CBF of voxels with at least 70 % grey matter", "ml/100g/min", "30 to 100"),
+    "gm_asymmetry": (
+        "CBF of pure grey matter, right minus left over their mean (hemispheres of the MNI152 template)",
+        "%",
+        "-15 to 15",
+    ),
     "negative_gm_fraction": ("Share of voxels with at least 70 % grey matter and negative CBF", "1", "0 to 0.1"),
     "spatial_cov": (
         "Spatial coefficient of variation of CBF in grey matter (Mutsaerts et al. 2017)",
@@ -69,6 +74,22 @@ def pure_tissue_cbf(cbf: np.ndarray, mask: np.ndarray, tissues: dict[str, np.nda
     return {"GM": float(solution[0]), "WM": float(solution[1])}
 
 
+def asymmetry(cbf: np.ndarray, mask: np.ndarray, tissues: dict[str, np.ndarray], right: np.ndarray) -> float:
+    """Right minus left perfusion of pure grey matter over their mean, per cent; NaN where a hemisphere has none.
+
+    Args:
+        cbf: (x, y, z) ml/100g/min.
+        mask: brain.
+        tissues: fractions of GM and WM.
+        right: True in the right hemisphere, (x, y, z).
+    """
+    sides = [mask & right, mask & ~right]
+    if min((side & (tissues["GM"] >= TISSUE_FRACTION)).sum() for side in sides) < LEAST_VOXELS:
+        return float("nan")
+    first, second = (pure_tissue_cbf(cbf, side, tissues)["GM"] for side in sides)
+    return 200 * (first - second) / (first + second)
+
+
 def quality_evaluation_index(cbf: np.ndarray, tissues: dict[str, np.ndarray], mask: np.ndarray, voxel_mm) -> float:
     """Quality evaluation index, 0 (useless) to 1: structural similarity, spatial spread, negative grey matter.
 
@@ -111,7 +132,7 @@ def temporal_snr(images: np.ndarray, gm: np.ndarray) -> float:
     return float(np.median(values.mean(-1) / np.maximum(spread, 1e-12)))
 
 
-def quality_metrics(cbf, images, kept, mask, tissues, affine, displacement_mm, registration) -> dict[str, float]:
+def quality_metrics(cbf, images, kept, mask, tissues, affine, right, displacement_mm, registration) -> dict[str, float]:
     """One row of quality metrics (``DICTIONARY``).
 
     Args:
@@ -121,6 +142,7 @@ def quality_metrics(cbf, images, kept, mask, tissues, affine, displacement_mm, r
         mask: brain.
         tissues: fractions of GM, WM, CSF.
         affine: of the grid.
+        right: True in the right hemisphere.
         displacement_mm: framewise displacement of every volume.
         registration: sidecar of the transform to the T1w image (``MaskOverlap``, ``BoundaryCost``).
     """
@@ -134,6 +156,7 @@ def quality_metrics(cbf, images, kept, mask, tissues, affine, displacement_mm, r
         "gm_cbf": pure["GM"],
         "wm_cbf": pure["WM"],
         "gm_wm_ratio": pure["GM"] / pure["WM"] if pure["WM"] > 0 else float("nan"),
+        "gm_asymmetry": asymmetry(cbf, mask, tissues, right),
         "gm_cbf_median": float(np.median(grey)),
         "negative_gm_fraction": float((grey < 0).mean()) if enough else float("nan"),
         "spatial_cov": float(grey.std() / grey.mean()) if enough else float("nan"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +14,9 @@ from scan2map.preprocess.asl.coregister import TISSUES
 from scan2map.preprocess.asl.difference import Pairs, select_pairs, subtract
 from scan2map.preprocess.asl.metadata import CONTINUOUS, Labelling, load_labelling
 from scan2map.preprocess.asl.partial_volume import correct_partial_volume
-from scan2map.preprocess.asl.quality import pure_tissue_cbf, quality_metrics, save_metrics
+from scan2map.preprocess.asl.quality import pure_tissue_cbf
 from scan2map.preprocess.registration import apply_transform, load_transform
-from scan2map.provenance import sidecar_path, write_sidecar
+from scan2map.provenance import write_sidecar
 from scan2map.quality.gates import check_map
 
 # T1 of arterial blood by field strength (T), s: Alsop et al. 2015, table 2; 7 T: Zhang et al. 2013, MRM 70:1082.
@@ -159,20 +158,19 @@ def quantify(
 
 
 def quantify_cbf_files(
-    series, m0, mask, labelling, motion, transform, t1w, tissues: dict[str, str], settings: dict,
-    *, cbf, cbf_t1w, deltam, calibrated, pairs, metrics,
+    series, m0, mask, labelling, transform, t1w, tissues: dict[str, str], settings: dict,
+    *, cbf, cbf_t1w, deltam, calibrated, pairs,
 ) -> None:  # fmt: skip
-    """Write the perfusion map, the images behind it, the table of pairs, and the quality metrics.
+    """Write the perfusion map, the images behind it, and the table of pairs.
 
     Args:
         series, m0: motion-corrected volumes and M0 image on their grid.
         mask, tissues: brain and tissue fractions (by label) on the ASL grid.
         labelling: what ``prepare_asl`` wrote.
-        motion: table of head motion.
         transform: ASL to T1w.
         t1w: T1w image, gives the grid of ``cbf_t1w``.
         settings: block ``asl``.
-        cbf, cbf_t1w, deltam, calibrated, pairs, metrics: outputs.
+        cbf, cbf_t1w, deltam, calibrated, pairs: outputs.
 
     Raises:
         DataError: no perfusion can be computed, or it is not plausible.
@@ -195,7 +193,6 @@ def quantify_cbf_files(
     save_image(cbf_t1w, moved.data, moved.affine)
     write_sidecar(cbf_t1w, description="Cerebral blood flow on the T1w grid", units=CBF_UNITS, **used)
     _save_pairs(pairs, found)
-    _save_quality(metrics, found, inside, fractions, image.affine, motion, transform)
 
 
 def gate_cbf(cbf: np.ndarray, mask: np.ndarray, tissues: dict[str, np.ndarray], *, file=None) -> float:
@@ -232,14 +229,3 @@ def _save_pairs(path, found: Perfusion) -> None:
     )
     table.to_csv(path, sep="\t", index=False)
     write_sidecar(path, step="quantify_cbf", description="What became of each control-label pair (volumes from 0)")
-
-
-def _save_quality(path, found: Perfusion, mask, tissues, affine, motion, transform) -> None:
-    import pandas as pd
-
-    row = quality_metrics(
-        found.cbf, found.pairs.images, found.fate == "used", mask, tissues, affine,
-        displacement_mm=pd.read_csv(motion, sep="\t")["framewise_displacement"].to_numpy(),
-        registration=json.loads(sidecar_path(transform).read_text()),
-    )  # fmt: skip
-    save_metrics(path, row, step="quantify_cbf")
