@@ -53,7 +53,7 @@ class Response(NamedTuple):
     by_rate: Any
 
 
-def continuous_response(att_s, pld_s, label_duration_s, rate, blood_t1_s) -> Response:
+def continuous_response(att_s, pld_s, label_duration_s, rate, blood_t1_s, by_rate=True) -> Response:
     """Delivered label of PCASL and CASL per unit of 2 α/λ [1, eq. 5].
 
     c(t') = e^(−ATT/T1b) for ATT ≤ t' < ATT + τ, read at t = τ + PLD:
@@ -65,6 +65,7 @@ def continuous_response(att_s, pld_s, label_duration_s, rate, blood_t1_s) -> Res
         label_duration_s: τ, s.
         rate: apparent relaxation rate of the label in tissue, 1/s.
         blood_t1_s: T1 of arterial blood, s.
+        by_rate: whether the derivative with respect to the rate is needed.
     """
     xp = array_namespace(att_s, rate)
     zero = xp.zeros_like(att_s - pld_s)
@@ -76,11 +77,10 @@ def continuous_response(att_s, pld_s, label_duration_s, rate, blood_t1_s) -> Res
     ratio = xp.where(xp.abs(ratio - 1) < EQUAL_RATES, xp.ones_like(ratio), ratio)  # no rounding: an exact 0 below
     lasting, lost = xp.where(since_end > 0, 1 - ratio, -ratio), xp.where(since_start > 0, 1 - ratio, -ratio)
     by_att = end * lasting - start * lost
-    by_rate = (since_start * start - since_end * end - value) / rate
-    return Response(value, by_att, by_rate)
+    return Response(value, by_att, (since_start * start - since_end * end - value) / rate if by_rate else None)
 
 
-def bolus_response(arrival_s, bolus_s, time_s, rate, blood_t1_s, by_arrival, by_bolus) -> Response:
+def bolus_response(arrival_s, bolus_s, time_s, rate, blood_t1_s, by_arrival, by_bolus, by_rate=True) -> Response:
     """Delivered label of a bolus inverted or saturated at t = 0, per unit of 2 α/λ [1, eq. 3].
 
     c(t') = e^(−t'/T1b) for arrival ≤ t' < arrival + bolus, read at t:
@@ -93,6 +93,7 @@ def bolus_response(arrival_s, bolus_s, time_s, rate, blood_t1_s, by_arrival, by_
         rate: apparent relaxation rate of the label in tissue, 1/s.
         blood_t1_s: T1 of arterial blood, s.
         by_arrival, by_bolus: derivatives of arrival and bolus with respect to the transit time (0 or 1).
+        by_rate: whether the derivative with respect to the rate is needed.
     """
     xp = array_namespace(arrival_s, bolus_s, rate)
     since = time_s - arrival_s + 0 * bolus_s if by_bolus else time_s - arrival_s
@@ -106,7 +107,7 @@ def bolus_response(arrival_s, bolus_s, time_s, rate, blood_t1_s, by_arrival, by_
     moving = -by_arrival * arriving + by_bolus * (since > bolus_s)
     value = scale * integral
     by_att = scale * last * moving - by_arrival * kappa * value
-    return Response(value, by_att, (arrival_s - time_s) * value - scale * by_kappa)
+    return Response(value, by_att, (arrival_s - time_s) * value - scale * by_kappa if by_rate else None)
 
 
 def _exponential_integral(kappa, length):
@@ -160,13 +161,20 @@ class LabelDesign:
         arrays = (getattr(self, name)[list(volumes)] for name in PER_VOLUME)
         return LabelDesign(kinds, *arrays, self.blood_t1_s, self.partition)
 
-    def kinks_s(self, delay_offset_s: float = 0.0) -> np.ndarray:
-        """Transit times at which the slope of some volume's signal jumps, s, ascending."""
+    def kinks_s(self, delay_offset_s: float = 0.0, arterial_lead_s: float | None = None) -> np.ndarray:
+        """Transit times at which the slope of some volume's signal jumps, s, ascending.
+
+        Args:
+            delay_offset_s: added to all delays, s.
+            arterial_lead_s: with an arterial component that leads by this time, also where its signal jumps.
+        """
         delays = self.delay_s + delay_offset_s
         kinds = np.array([LABELLING[kind] for kind in self.kinds])
         ends = np.where(kinds == CONTINUOUS, delays + self.duration_s, delays - self.duration_s)
         points = np.concatenate([delays, ends[kinds != VELOCITY]])
-        return np.unique(points[np.isfinite(points) & (points > 0)])
+        if arterial_lead_s is not None:
+            points = np.concatenate([points, points + arterial_lead_s, [arterial_lead_s]])
+        return np.unique(np.round(points[np.isfinite(points) & (points > 0)], 9))
 
 
 def label_design(
@@ -204,7 +212,7 @@ def join_designs(*designs: LabelDesign) -> LabelDesign:
     return LabelDesign(sum((design.kinds for design in designs), ()), *arrays, *constants.pop())
 
 
-def responses(design: LabelDesign, att_s, rate, delay_offset_s=0.0) -> Response:
+def responses(design: LabelDesign, att_s, rate, delay_offset_s=0.0, *, by_rate=True) -> Response:
     """Response of every volume of a design: ΔM/M0 per ml/g/s of perfusion.
 
     Args:
@@ -212,6 +220,7 @@ def responses(design: LabelDesign, att_s, rate, delay_offset_s=0.0) -> Response:
         att_s: arterial transit time, s, any shape.
         rate: apparent relaxation rate of label in tissue, 1/s, broadcasts against ``att_s``.
         delay_offset_s: added to all delays (later slices of a 2-D readout), broadcasts against ``att_s``.
+        by_rate: whether the derivative with respect to the rate is needed.
 
     Returns:
         Arrays (volumes, *shape of att_s).
@@ -221,8 +230,9 @@ def responses(design: LabelDesign, att_s, rate, delay_offset_s=0.0) -> Response:
         chosen = [index for index, name in enumerate(design.kinds) if LABELLING[name] == kind]
         if chosen:
             delay, duration, efficiency = _columns(design, chosen, att_s)
-            part = respond(att_s, delay + delay_offset_s, duration, rate, design.blood_t1_s)
-            parts.append([2 / design.partition * efficiency * array for array in part])
+            part = respond(att_s, delay + delay_offset_s, duration, rate, design.blood_t1_s, by_rate)
+            scale = 2 / design.partition * efficiency
+            parts.append([None if array is None else scale * array for array in part])
             order += chosen
     return Response(*(_in_order(arrays, order) for arrays in zip(*parts, strict=True)))
 
@@ -284,7 +294,7 @@ def difference_signals(design: LabelDesign, cbf, att_s, *, model=CONSENSUS, tiss
     """
     cbf, att_s = as_arrays(cbf, att_s)
     rate, _ = apparent_rate(model, design, cbf, tissue_t1_s)
-    return cbf / CBF_UNIT * responses(design, att_s, rate, delay_offset_s).value
+    return cbf / CBF_UNIT * responses(design, att_s, rate, delay_offset_s, by_rate=False).value
 
 
 def signal_jacobian(design: LabelDesign, cbf, att_s, *, model=CONSENSUS, tissue_t1_s=1.3, delay_offset_s=0.0):
@@ -294,9 +304,11 @@ def signal_jacobian(design: LabelDesign, cbf, att_s, *, model=CONSENSUS, tissue_
     """
     cbf, att_s = as_arrays(cbf, att_s)
     rate, slope = apparent_rate(model, design, cbf, tissue_t1_s)
-    response = responses(design, att_s, rate, delay_offset_s)
+    response = responses(design, att_s, rate, delay_offset_s, by_rate=slope > 0)
     flow = cbf / CBF_UNIT
-    by_cbf = response.value / CBF_UNIT + flow * slope * response.by_rate
+    by_cbf = response.value / CBF_UNIT
+    if slope > 0:
+        by_cbf = by_cbf + flow * slope * response.by_rate
     return flow * response.value, by_cbf, flow * response.by_att
 
 
@@ -355,20 +367,20 @@ def _unit(column):
     return column / xp.where(square > 0, square, 1 + 0 * square) ** 0.5
 
 
-def _continuous(att_s, delay_s, duration_s, rate, blood_t1_s) -> Response:
-    return continuous_response(att_s, delay_s, duration_s, rate, blood_t1_s)
+def _pulsed(att_s, delay_s, duration_s, rate, blood_t1_s, by_rate) -> Response:
+    return bolus_response(att_s, duration_s, delay_s, rate, blood_t1_s, 1, 0, by_rate)
 
 
-def _pulsed(att_s, delay_s, duration_s, rate, blood_t1_s) -> Response:
-    return bolus_response(att_s, duration_s, delay_s, rate, blood_t1_s, by_arrival=1, by_bolus=0)
-
-
-def _velocity(att_s, delay_s, duration_s, rate, blood_t1_s) -> Response:
+def _velocity(att_s, delay_s, duration_s, rate, blood_t1_s, by_rate) -> Response:
     """Label is everywhere at once, and the transit time bounds the bolus: arrival 0, duration ATT [3]."""
-    return bolus_response(0 * att_s, att_s, delay_s, rate, blood_t1_s, by_arrival=0, by_bolus=1)
+    return bolus_response(0 * att_s, att_s, delay_s, rate, blood_t1_s, 0, 1, by_rate)
 
 
-_RESPONDERS: dict[str, Callable[..., Response]] = {CONTINUOUS: _continuous, PULSED: _pulsed, VELOCITY: _velocity}
+_RESPONDERS: dict[str, Callable] = {
+    CONTINUOUS: continuous_response,
+    PULSED: _pulsed,
+    VELOCITY: _velocity,
+}
 
 
 def _columns(design: LabelDesign, volumes, like) -> tuple:
@@ -383,7 +395,7 @@ def _columns_of(arrays, like) -> tuple:
 
 
 def _in_order(arrays, order: Sequence[int]):
-    if len(arrays) == 1:
+    if arrays[0] is None or len(arrays) == 1:
         return arrays[0]
-    xp = array_namespace(*arrays)
-    return xp.concatenate(arrays)[list(np.argsort(order))]
+    joined = array_namespace(*arrays).concatenate(arrays)
+    return joined if order == sorted(order) else joined[list(np.argsort(order))]

@@ -22,7 +22,9 @@ import torch
 from scan2map.errors import SettingError
 from scan2map.physics import asl_kinetics as kinetics
 from scan2map.physics.asl_kinetics import LabelDesign
-from scan2map.preprocess.asl.fit_polish import Polished, Problem, polish, solve_amplitudes
+from scan2map.preprocess.asl.fit_polish import Polished, polish
+from scan2map.preprocess.asl.fit_problem import KINK_GAP_S, Problem
+from scan2map.preprocess.asl.fit_profile import profile_starts
 
 OK, AT_BOUND, UNDETERMINED, NOT_CONVERGED = range(4)
 STATUS = {
@@ -31,10 +33,8 @@ STATUS = {
     UNDETERMINED: "the data do not determine the transit time",
     NOT_CONVERGED: "the iteration did not converge",
 }
-# Distance from a kink of the signal at which it counts as on one side, s.
-KINK_GAP_S = 1e-7
 # Voxels that are fitted together: their arrays stay in the processor's cache.
-CHUNK_VOXELS = {"cpu": 4096, "cuda": 1 << 18}
+CHUNK_VOXELS = {"cpu": 16384, "cuda": 1 << 18}
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class FitOptions:
     cbf_bounds: tuple[float, float] = (0.0, 250.0)
     att_bounds_s: tuple[float, float] = (0.0, 4.0)
     arterial_bounds: tuple[float, float] = (0.0, 0.2)
-    grid_step_s: float = 0.05
+    grid_step_s: float = 0.1
     starts: int = 2
-    iterations: int = 50
+    iterations: int = 30
     noise_sd: float | None = None
 
     def bounds(self) -> list[tuple[float, float]]:
@@ -192,7 +192,7 @@ def _column(values: np.ndarray, device) -> torch.Tensor:
 
 
 def _fit_chunk(problem: Problem, spare: torch.Tensor, volumes: int) -> KineticFit:
-    edges = segment_edges_s(problem)
+    edges = problem.edges_s()
     start, *others = profile_starts(problem, edges)
     best = _polish_around(problem, start.parameters, edges)
     for other in others:
@@ -200,14 +200,6 @@ def _fit_chunk(problem: Problem, spare: torch.Tensor, volumes: int) -> KineticFi
         if len(voxels):
             _keep_better(best, voxels, _polish_around(problem.take(voxels), other.parameters[:, voxels], edges))
     return _summary(problem, best, spare, volumes)
-
-
-def segment_edges_s(problem: Problem) -> torch.Tensor:
-    """Bounds of the transit time and, between them, its kinks: the cost is smooth from edge to edge; s."""
-    low, high = problem.options.att_bounds_s
-    kinks = problem.design.kinks_s(float(problem.offset_s[0]))  # a chunk shares its offset
-    inner = kinks[(kinks > low + 2 * KINK_GAP_S) & (kinks < high - 2 * KINK_GAP_S)]
-    return torch.tensor([low, *inner, high], dtype=torch.float64, device=problem.data.device)
 
 
 def _polish_around(problem: Problem, start: torch.Tensor, edges: torch.Tensor) -> Polished:
@@ -238,58 +230,10 @@ def _keep_better(best: Polished, voxels: torch.Tensor, found: Polished) -> None:
         old[..., chosen] = new[..., better]
 
 
-class Start(NamedTuple):
-    """Start of the polish, (parameters, voxels), and where it can win against the first start, (voxels,)."""
-
-    parameters: torch.Tensor
-    competes: torch.Tensor
-
-
-def profile_starts(problem: Problem, edges: torch.Tensor) -> list[Start]:
-    """The deepest minima of the cost over transit time, best amplitudes at each."""
-    nodes = _grid_nodes(problem, edges)
-    amplitudes, cost = solve_amplitudes(problem, problem.amplitude_columns(nodes, problem.tissue_t1_s.mean()))
-    starts, rest, first = [], cost, cost.min(0).values
-    for _ in range(problem.options.starts):
-        depth, index = rest.min(0)
-        chosen = [one.gather(0, index[None])[0] for one in amplitudes]
-        competes = depth - _bend(cost, index) * problem.profile_trust() < first
-        starts.append(Start(torch.stack([chosen[0], nodes[index], *chosen[1:]]), competes & torch.isfinite(depth)))
-        rest = _without_basin(rest, index)
-    return starts
-
-
-def _grid_nodes(problem: Problem, edges: torch.Tensor) -> torch.Tensor:
-    """Transit times of the profile, s: steps of the grid, and both sides of every kink."""
-    low, high = problem.options.att_bounds_s
-    count = 1 + int(np.ceil((high - low) / problem.options.grid_step_s))
-    steps = torch.linspace(low, high, count, dtype=torch.float64, device=edges.device)
-    return torch.cat([steps, edges[1:-1] - KINK_GAP_S, edges[1:-1] + KINK_GAP_S]).sort().values
-
-
-def _bend(cost: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """How much the cost rises from a node to its neighbours: it can fall by less than that between them."""
-    around = [cost.gather(0, (index + side).clamp(0, len(cost) - 1)[None])[0] for side in (-1, 1)]
-    here = cost.gather(0, index[None])[0]
-    return torch.maximum(*around) - here
-
-
-def _without_basin(cost: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """The cost with the minimum at ``index``, and all from which one walks down to it, raised to infinity."""
-    nodes = torch.arange(len(cost), device=cost.device)[:, None]
-    step = torch.diff(cost, dim=0)
-    right = torch.cummin(((step >= 0) | (nodes[1:] <= index)).to(torch.int8), 0).values.bool() & (nodes[1:] > index)
-    falling = ((step <= 0) | (nodes[:-1] >= index)).to(torch.int8)
-    left = torch.cummin(falling.flip(0), 0).values.flip(0).bool() & (nodes[:-1] < index)
-    basin = nodes == index
-    basin[1:] |= right
-    basin[:-1] |= left
-    return cost.masked_fill(basin, torch.inf)
-
-
 def _summary(problem: Problem, found, spare: torch.Tensor, volumes: int) -> KineticFit:
-    parameters, cost = found.parameters, found.cost + spare
-    _, jacobian = problem.evaluate(parameters)
+    parameters = found.parameters
+    signal, jacobian = problem.evaluate(parameters)
+    cost = (problem.weights * (problem.data - signal) ** 2).sum(0) + spare
     scaled = [column * problem.weights.sqrt() for column in jacobian]
     freedom = volumes - len(parameters)
     if problem.options.noise_sd is not None:

@@ -1,0 +1,232 @@
+"""The cost of the kinetic fit over transit time: its deepest minima, with the best amplitudes at each.
+
+At a given transit time the signal is linear in CBF and arterial blood volume, so both follow in closed form (variable
+projection). Between two nodes of the grid no signal has a kink, and cubic Hermite polynomials through values and
+slopes at the nodes give the cost between them to about 1e-7 of the signal's energy.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from scan2map.physics import asl_kinetics as kinetics
+from scan2map.physics.asl import CBF_UNIT
+from scan2map.preprocess.asl.fit_problem import KINK_GAP_S, Problem
+
+# Perfusion at which the (weakly non-linear) general kinetic model is linearised for the profile, ml/100g/min.
+TYPICAL_CBF = 50.0
+# The linearised profile ranks minima whose depths differ by more than this share.
+PROFILE_ERROR = 1e-3
+# Steps of the regula falsi: the slope is nearly linear between two nodes, each step gains more than a digit.
+ROOT_STEPS = 6
+
+
+class Start(NamedTuple):
+    """Start of the polish, (parameters, voxels), and where it can win against the first start, (voxels,)."""
+
+    parameters: torch.Tensor
+    competes: torch.Tensor
+
+
+class Minimum(NamedTuple):
+    """A minimum of the profile in each voxel: amplitudes, transit time (s), and cost up to a constant, (voxels,)."""
+
+    amplitudes: list[torch.Tensor]
+    att_s: torch.Tensor
+    depth: torch.Tensor
+
+
+def profile_starts(problem: Problem, edges: torch.Tensor) -> list[Start]:
+    """The deepest minima of the cost over transit time.
+
+    Args:
+        problem: signals that share one delay offset.
+        edges: bounds and kinks of the transit time, s.
+    """
+    profile = _Profile(problem, edges)
+    minima = sorted_minima([profile.refine(index) for index in profile.lowest_nodes(problem.options.starts)])
+    margin = PROFILE_ERROR * minima[0].depth.abs() if profile.linearised else 0.0
+    if profile.differs:
+        margin = torch.inf
+    return [
+        Start(
+            torch.stack([one.amplitudes[0], one.att_s, *one.amplitudes[1:]]),
+            torch.isfinite(one.depth) & (one.depth - margin < minima[0].depth),
+        )
+        for one in minima
+    ]
+
+
+def sorted_minima(minima: list[Minimum]) -> list[Minimum]:
+    """The same minima with the deepest of each voxel first."""
+    first = minima[0]
+    for position, other in enumerate(minima[1:], 1):
+        deeper = other.depth < first.depth
+        first, minima[position] = _choose(deeper, other, first), _choose(deeper, first, other)
+    return [first, *minima[1:]]
+
+
+def _choose(chosen: torch.Tensor, one: Minimum, other: Minimum) -> Minimum:
+    amplitudes = [torch.where(chosen, a, b) for a, b in zip(one.amplitudes, other.amplitudes, strict=True)]
+    return Minimum(amplitudes, torch.where(chosen, one.att_s, other.att_s), torch.where(chosen, one.depth, other.depth))
+
+
+class _Profile:
+    """Dictionary of signals at the nodes, and what each voxel's data say about it."""
+
+    def __init__(self, problem: Problem, edges: torch.Tensor):
+        self.problem = problem
+        self.linearised = problem.options.model != kinetics.CONSENSUS or problem.options.arterial_component
+        self.differs = self.linearised and bool((problem.tissue_t1_s != problem.tissue_t1_s[0]).any())
+        self.nodes = _grid_nodes(problem, edges)
+        rate, _ = kinetics.apparent_rate(
+            problem.options.model, problem.design, torch.full_like(self.nodes, TYPICAL_CBF), problem.tissue_t1_s.mean()
+        )
+        response = kinetics.responses(problem.design, self.nodes, rate, problem.offset_s[0], by_rate=False)
+        self.columns = [response.value / CBF_UNIT]
+        self.slope = response.by_att / CBF_UNIT
+        if problem.options.arterial_component:
+            arrival = problem.arrival_s(self.nodes)
+            self.columns.append(kinetics.arterial_responses(problem.design, arrival, problem.offset_s[0]))
+        self.amplitudes, self.depth = solve_amplitudes(problem, self.columns)
+
+    def lowest_nodes(self, count: int) -> list[torch.Tensor]:
+        """Indices of the lowest node and of the next lowest local minima, (voxels,) each."""
+        index = self.depth.argmin(0)
+        found = [index]
+        if count > 1:
+            falls, rises = self.depth[1:] <= self.depth[:-1], self.depth[1:] >= self.depth[:-1]
+            edge = torch.ones_like(falls[:1])
+            minimum = torch.cat([edge, falls]) & torch.cat([rises, edge])
+            rest = self.depth.masked_fill(~minimum, torch.inf)
+        for _ in range(count - 1):
+            for side in (-1, 0, 1):  # the other side of a kink is the same minimum
+                rest.scatter_(0, (index + side).clamp(0, len(rest) - 1)[None], torch.inf)
+            index = rest.argmin(0)
+            found.append(index)
+        return found
+
+    def refine(self, index: torch.Tensor) -> Minimum:
+        """The minimum in the two intervals beside a node; the node itself where two amplitudes are fitted."""
+        if len(self.columns) > 1:
+            amplitudes = [one.gather(0, index[None])[0] for one in self.amplitudes]
+            return Minimum(amplitudes, self.nodes[index], self.depth.gather(0, index[None])[0])
+        left, right = (self._between(*self._interval(index, side)) for side in (-1, 1))
+        return _choose(right.depth < left.depth, right, left)
+
+    def _interval(self, index: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Nodes that bound the interval to one side of a node, beyond its kink if it has one there."""
+        last = len(self.nodes) - 1
+        near = index
+        beside = (near + side).clamp(0, last)
+        near = torch.where((self.nodes[beside] - self.nodes[near]).abs() < 3 * KINK_GAP_S, beside, near)
+        beside = (near + side).clamp(0, last)
+        return torch.minimum(near, beside), torch.maximum(near, beside)
+
+    def _between(self, left: torch.Tensor, right: torch.Tensor) -> Minimum:
+        problem, column = self.problem, self.columns[0]
+        data = problem.data * problem.weights
+        width = self.nodes[right] - self.nodes[left]
+        values = [(column[:, end] * data).sum(0) for end in (left, right)]
+        slopes = [(self.slope[:, end] * data).sum(0) * width for end in (left, right)]
+        inner = _hermite(*values, *slopes)
+        square = (column**2 * problem.weights).sum(0)
+        square_slope = 2 * (column * self.slope * problem.weights).sum(0)
+        norm = _hermite(square[left], square[right], square_slope[left] * width, square_slope[right] * width)
+        place = _lowest(inner, norm, problem.low[0], problem.high[0])
+        amplitude, depth = _best_amplitude(_at(inner, place), _at(norm, place), problem.low[0], problem.high[0])
+        return Minimum([amplitude], self.nodes[left] + place * width, depth)
+
+
+def _hermite(start, end, start_slope, end_slope) -> tuple:
+    """Coefficients of the cubic on [0, 1] with these values and slopes, constant first."""
+    rise = end - start
+    return start, start_slope, 3 * rise - 2 * start_slope - end_slope, start_slope + end_slope - 2 * rise
+
+
+def _at(cubic, place):
+    return cubic[0] + place * (cubic[1] + place * (cubic[2] + place * cubic[3]))
+
+
+def _slope_at(cubic, place):
+    return cubic[1] + place * (2 * cubic[2] + 3 * place * cubic[3])
+
+
+def _best_amplitude(inner, norm, low, high) -> tuple[torch.Tensor, torch.Tensor]:
+    amplitude = torch.clamp(inner / norm.clamp_min(1e-30), low, high)
+    return amplitude, amplitude * (amplitude * norm - 2 * inner)
+
+
+def _lowest(inner, norm, low, high) -> torch.Tensor:
+    """Where on [0, 1] the cost of the best amplitude is lowest: the root of its slope (Illinois' regula falsi)."""
+
+    def slope(place):
+        amplitude, _ = _best_amplitude(_at(inner, place), _at(norm, place), low, high)
+        return amplitude * (amplitude * _slope_at(norm, place) - 2 * _slope_at(inner, place))
+
+    left, right = torch.zeros_like(inner[0]), torch.ones_like(inner[0])
+    at_left, at_right = slope(left), slope(right)
+    falls, rises = at_left < 0, at_right > 0
+    end = torch.where(falls, right, left)
+    root = end
+    for _ in range(ROOT_STEPS):
+        root = left - at_left * (right - left) / torch.where(at_right != at_left, at_right - at_left, 1.0)
+        here = slope(root)
+        below = here < 0
+        # The end that stays keeps half its value, or it would stay for ever (Illinois).
+        at_left, at_right = torch.where(below, here, at_left / 2), torch.where(below, at_right / 2, here)
+        left, right = torch.where(below, root, left), torch.where(below, right, root)
+    return torch.where(falls & rises, root, end)
+
+
+def _grid_nodes(problem: Problem, edges: torch.Tensor) -> torch.Tensor:
+    """Transit times of the profile, s: steps of the grid, and both sides of every kink."""
+    low, high = problem.options.att_bounds_s
+    count = 1 + int(np.ceil((high - low) / problem.options.grid_step_s))
+    steps = torch.linspace(low, high, count, dtype=torch.float64, device=edges.device)
+    apart = (steps[:, None] - edges[None, 1:-1]).abs().amin(1) > 3 * KINK_GAP_S if len(edges) > 2 else slice(None)
+    return torch.cat([steps[apart], edges[1:-1] - KINK_GAP_S, edges[1:-1] + KINK_GAP_S]).sort().values
+
+
+def solve_amplitudes(problem: Problem, columns: list[torch.Tensor]) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Best amplitudes within their bounds at each transit time, and the cost up to a constant, (nodes, voxels) each.
+
+    One amplitude: the clipped least-squares solution, in single precision, which is enough to rank nodes. Two: the
+    inner solution where it is allowed, else the best of the four edges.
+    """
+    low, high = problem.low[:, :1], problem.high[:, :1]
+    if len(columns) == 1:
+        # Signals of thousandths, squared, would lose their digits: both sides in units of the largest signal.
+        unit = columns[0].abs().max().clamp_min(1e-300)
+        inner = ((columns[0] / unit * problem.weights).T.float()) @ (problem.data / unit).float()
+        norm = ((columns[0] / unit) ** 2 * problem.weights).sum(0)[:, None].float()
+        amplitude, depth = _best_amplitude(inner, norm, float(low[0]), float(high[0]))
+        return [amplitude], depth
+    return _two_amplitudes(problem, columns, low[[0, 2]], high[[0, 2]])
+
+
+def _two_amplitudes(problem: Problem, columns, low, high):
+    first, second = ((column * problem.weights).T @ problem.data for column in columns)
+    n11, n22, n12 = (
+        (one * other * problem.weights).sum(0)[:, None]
+        for one, other in ((columns[0], columns[0]), (columns[1], columns[1]), (columns[0], columns[1]))
+    )
+    determinant = (n11 * n22 - n12**2).clamp_min(1e-300)
+    inside = (n22 * first - n12 * second) / determinant, (n11 * second - n12 * first) / determinant
+    candidates = [(inside[0].clamp(low[0], high[0]), inside[1].clamp(low[1], high[1]))]
+    for edge in (low, high):
+        free_first, _ = _best_amplitude(first - n12 * edge[1], n11, low[0], high[0])
+        free_second, _ = _best_amplitude(second - n12 * edge[0], n22, low[1], high[1])
+        candidates += [(free_first, edge[1].expand_as(first)), (edge[0].expand_as(first), free_second)]
+    costs = torch.stack(
+        [
+            one * (one * n11 + 2 * other * n12 - 2 * first) + other * (other * n22 - 2 * second)
+            for one, other in candidates
+        ]
+    )
+    cost, which = costs.min(0)
+    chosen = [torch.stack([pair[k] for pair in candidates]).gather(0, which[None])[0] for k in (0, 1)]
+    return chosen, cost
