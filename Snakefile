@@ -23,11 +23,13 @@ include: "workflow/rules/anat.smk"
 include: "workflow/rules/fieldmap.smk"
 include: "workflow/rules/dwi.smk"
 include: "workflow/rules/asl.smk"
+include: "workflow/rules/learn.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/describe.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/validation.smk"
 include: "workflow/rules/validate_dwi.smk"
+include: "workflow/rules/validate_asl.smk"
 
 
 rule all:
