@@ -1,0 +1,41 @@
+"""The whole validation protocol on held-out subjects, as one long table."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from scan2map.evaluation.model_table import model_table
+from scan2map.systems.asl_quantnet.detail import edges, lesions
+from scan2map.systems.asl_quantnet.estimators import Estimator
+from scan2map.systems.asl_quantnet.protocol import Scorer, linearity, matched_noise, mismatch, tissue_mix
+from scan2map.systems.asl_quantnet.scenes import build_scenes
+
+LOGGER = logging.getLogger("scan2map")
+EXPERIMENTS = (matched_noise, linearity, tissue_mix, mismatch, lesions, edges)
+
+
+def evaluate_members(
+    members: Sequence[Estimator], test: Sequence[Path], settings: Mapping[str, Any], device: str
+) -> pd.DataFrame:
+    """Put an ensemble through every experiment on every held-out subject.
+
+    Args:
+        members: the networks, on the device.
+        test: data-set files of the subjects.
+        settings: the system's settings.
+        device: ``cpu`` or ``cuda``.
+
+    Returns:
+        Rows of ``evaluation.model_table``.
+    """
+    scorer, rows = Scorer(members, settings), []
+    for scene in build_scenes(test, settings, device):
+        for experiment in EXPERIMENTS:
+            rows += experiment(scorer, scene)
+        LOGGER.info("scored subject %s", scene.subject)
+    return model_table(rows)

@@ -1,0 +1,296 @@
+"""Simulated multi-delay PCASL and VSASL slices with known perfusion and transit time.
+
+Signals follow the one-compartment or the general kinetic model (``labelling.difference_signals``), tissue
+compartments of a voxel add up, and control and label images carry their own Rician noise.
+
+SNR is defined as SNR_GM = mean grey-matter ΔM over the delays / σ, with σ the noise of one difference volume: control
+and label carry σ/√2 each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from scan2map.physics.noise import rician_magnitude
+from scan2map.systems.asl_quantnet.labelling import TISSUE_T1_S, Delays, Labelling, difference_signals
+from scan2map.systems.asl_quantnet.tissue import TISSUES, random_tissue, smooth_field
+
+# Ranges of SYSTEMS: ml/100g/min and s.
+CBF_RANGE = {"gm": (30.0, 90.0), "wm": (10.0, 35.0), "csf": (0.0, 5.0)}
+ATT_RANGE_S = {"gm": (0.8, 2.2), "wm": (1.0, 2.5), "csf": (0.8, 2.5)}
+MEAN_ATT_RANGE_S, WM_DELAY_RANGE_S = (0.9, 1.8), (0.1, 0.5)
+# Variation within a tissue: standard deviations (of the logarithm for perfusion) and sizes of its structures.
+CBF_VARIATION, FINE_CBF_VARIATION, ATT_VARIATION_S = 0.10, 0.06, 0.15
+CBF_SCALES_VOXELS, ATT_SCALE_VOXELS = (6.0, 3.0), 10.0
+TERRITORY_STEP_S, TERRITORY_SCALE_VOXELS = 0.4, 25.0
+CORE_ATT_RANGE_S = (2.5, 4.0)
+STATIC_FRACTION = 0.05  # static tissue left by background suppression, share of M0
+PCASL_PULSES, VSASL_PULSES = 4, 3  # background-suppression pulses that the label sees
+BRAIN_SHARE = 0.5  # a voxel belongs to the mask from this share of brain on
+FLOW_FLOOR = 1e-3  # ml/100g/min, guards the flow-weighted transit time
+
+
+class Perfusion(NamedTuple):
+    """Truth of a batch, tensors (batch, 1, y, x): perfusion and transit time by tissue, and mixed in the voxel."""
+
+    gm_cbf: torch.Tensor
+    wm_cbf: torch.Tensor
+    csf_cbf: torch.Tensor
+    gm_att_s: torch.Tensor
+    wm_att_s: torch.Tensor
+    csf_att_s: torch.Tensor
+
+    def tissue(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Perfusion and transit time of one tissue."""
+        return getattr(self, f"{name}_cbf"), getattr(self, f"{name}_att_s")
+
+
+class Slices(NamedTuple):
+    """Tissue and labelling of a batch before it is measured.
+
+    Attributes:
+        perfusion: of pure tissue.
+        fractions: CSF, GM, WM (batch, 3, y, x).
+        lesion: share of the voxel in a lesion (batch, 1, y, x).
+        labelling: label parameters (batch,).
+        m0: equilibrium signal relative to the one that σ is given for (batch,).
+    """
+
+    perfusion: Perfusion
+    fractions: torch.Tensor
+    lesion: torch.Tensor
+    labelling: Labelling
+    m0: torch.Tensor
+
+    def to(self, device: str) -> Slices:
+        """The same on a device."""
+        return self.each(lambda tensor: tensor.to(device))
+
+    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Slices:
+        """Every tensor changed in the same way."""
+        return Slices(
+            Perfusion(*map(change, self.perfusion)), change(self.fractions), change(self.lesion),
+            Labelling(*map(change, self.labelling)), change(self.m0),
+        )  # fmt: skip
+
+    def repeat(self, copies: int) -> Slices:
+        """Each slice ``copies`` times, one after the other."""
+        return self.each(partial(torch.repeat_interleave, repeats=copies, dim=0))
+
+
+class Batch(NamedTuple):
+    """A simulated batch.
+
+    Attributes:
+        difference: noisy ΔM/M0 (batch, channels, y, x), 0 outside the mask.
+        clean: the same without noise.
+        cbf: perfusion of the voxel (batch, 1, y, x), ml/100g/min.
+        att_s: its flow-weighted transit time, s.
+        fractions: CSF, GM, WM (batch, 3, y, x).
+        mask: brain (batch, 1, y, x), 0 or 1.
+        lesion: share of the voxel that a lesion takes (batch, 1, y, x).
+        labelling: label parameters (batch,).
+        sigma: noise of one difference volume relative to M0 (batch,).
+    """
+
+    difference: torch.Tensor
+    clean: torch.Tensor
+    cbf: torch.Tensor
+    att_s: torch.Tensor
+    fractions: torch.Tensor
+    mask: torch.Tensor
+    lesion: torch.Tensor
+    labelling: Labelling
+    sigma: torch.Tensor
+
+
+def seeded(*numbers: int, device="cpu") -> torch.Generator:
+    """A generator for one purpose: the same numbers whenever it is asked for again."""
+    value = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
+    return torch.Generator(device).manual_seed(int(value >> 1))
+
+
+def uniform(batch: int, limits, generator: torch.Generator) -> torch.Tensor:
+    """Uniform values (batch,) between two limits."""
+    low, high = limits
+    return low + (high - low) * torch.rand(batch, generator=generator, device=generator.device)
+
+
+def spread(values: torch.Tensor) -> torch.Tensor:
+    """One value per sample as (batch, 1, 1, 1)."""
+    return values[:, None, None, None]
+
+
+def draw_labelling(batch: int, ranges: Mapping, generator: torch.Generator) -> Labelling:
+    """Label parameters drawn from the ranges of domain randomisation (settings ``simulation.labelling``)."""
+    suppression = uniform(batch, ranges["suppression_efficiency"], generator)
+    return Labelling(
+        uniform(batch, ranges["pcasl_efficiency"], generator) * suppression**PCASL_PULSES,
+        uniform(batch, ranges["vsasl_efficiency"], generator) * suppression**VSASL_PULSES,
+        uniform(batch, ranges["blood_t1_s"], generator),
+        uniform(batch, ranges["label_duration_s"], generator),
+        uniform(batch, ranges["delay_offset_s"], generator),
+    )
+
+
+def _territories(batch: int, size: int, generator: torch.Generator) -> torch.Tensor:
+    """A sharp border with a step of transit time in half of the slices, as between vascular territories, s."""
+    border = torch.sigmoid(8 * smooth_field(batch, size, TERRITORY_SCALE_VOXELS, generator))
+    step = uniform(batch, (-TERRITORY_STEP_S, TERRITORY_STEP_S), generator) * (uniform(batch, (0, 1), generator) < 0.5)
+    return spread(step) * border
+
+
+def draw_perfusion(batch: int, size: int, generator: torch.Generator) -> Perfusion:
+    """Perfusion and transit time of pure tissue: a mean per slice, smooth variation within, and some that is finer."""
+    coarse, fine = (smooth_field(batch, size, scale, generator) for scale in CBF_SCALES_VOXELS)
+    share = spread(uniform(batch, (0, FINE_CBF_VARIATION), generator))
+    pattern = torch.exp(CBF_VARIATION * coarse + share * fine)
+    cbf = [spread(uniform(batch, CBF_RANGE[name], generator)) * pattern for name in ("gm", "wm", "csf")]
+    start = spread(uniform(batch, MEAN_ATT_RANGE_S, generator)) + _territories(batch, size, generator)
+    arrival = start + ATT_VARIATION_S * smooth_field(batch, size, ATT_SCALE_VOXELS, generator)
+    delay = spread(uniform(batch, WM_DELAY_RANGE_S, generator))
+    att = [arrival, arrival + delay, arrival + delay / 2]
+    return Perfusion(*cbf, *(a.clamp(*ATT_RANGE_S[name]) for a, name in zip(att, ("gm", "wm", "csf"), strict=True)))
+
+
+def disc(batch: int, size: int, centres: torch.Tensor, radii: torch.Tensor, edge: float = 0.35) -> torch.Tensor:
+    """Share of each voxel inside an ellipse, (batch, 1, size, size).
+
+    Args:
+        centres: voxel coordinates y, x (batch, 2).
+        radii: voxels along y and x (batch, 2).
+        edge: width over which the share falls, voxels.
+    """
+    index = torch.arange(size, device=centres.device, dtype=torch.float32)
+    y, x = torch.meshgrid(index, index, indexing="ij")
+    ratio = ((y - centres[:, :1, None]) / radii[:, :1, None]) ** 2 + (
+        (x - centres[:, 1:, None]) / radii[:, 1:, None]
+    ) ** 2
+    distance = (1 - ratio.clamp_min(1e-6).sqrt()) * radii.mean(1)[:, None, None]
+    return torch.sigmoid(distance / edge)[:, None]
+
+
+def apply_lesion(perfusion: Perfusion, share: torch.Tensor, factor, att_shift_s) -> Perfusion:
+    """Perfusion multiplied by ``factor`` and delayed by ``att_shift_s`` where the share is 1."""
+    cbf = [value * (1 + share * (factor - 1)) for value in perfusion[:3]]
+    att = [(value + share * att_shift_s).clamp(ATT_RANGE_S["gm"][0], CORE_ATT_RANGE_S[1]) for value in perfusion[3:]]
+    return Perfusion(*cbf, *att)
+
+
+def draw_lesions(perfusion: Perfusion, settings: Mapping, voxel_mm: torch.Tensor, generator: torch.Generator):
+    """A lesion in some samples: hyper- or hypoperfused tissue, or an ischaemic core inside its penumbra.
+
+    Returns:
+        The changed perfusion and the share of each voxel in the lesion.
+    """
+    batch, size = perfusion.gm_cbf.shape[0], perfusion.gm_cbf.shape[-1]
+    present = spread((uniform(batch, (0, 1), generator) < settings["probability"]).float())
+    centres = torch.stack([uniform(batch, (0, size), generator) for _ in range(2)], 1)
+    diameters = torch.stack([uniform(batch, settings["diameter_mm"], generator) for _ in range(2)], 1)
+    radii = diameters / 2 / voxel_mm[:, None]
+    share = present * disc(batch, size, centres, radii)
+    kind = spread(uniform(batch, (0, 3), generator)).floor()
+    hyper, hypo, penumbra = (spread(uniform(batch, r, generator)) for r in ((1.3, 2.0), (0.2, 0.7), (0.3, 0.6)))
+    delay = spread(uniform(batch, (0.3, 1.2), generator))
+    factor = torch.where(kind == 0, hyper, torch.where(kind == 1, hypo, penumbra))
+    shift = torch.where(kind == 0, -0.2 * torch.ones_like(delay), torch.where(kind == 1, 0.3 * delay, delay))
+    changed = apply_lesion(perfusion, share, factor, shift)
+    core = (kind == 2) * present * disc(batch, size, centres, radii * 0.55)
+    changed = apply_lesion(changed, core, spread(uniform(batch, (0.0, 0.3), generator)), 1.5)
+    return changed, share
+
+
+def mixed(perfusion: Perfusion, fractions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Perfusion of the mixed voxel (ml/100g/min) and its flow-weighted transit time (s)."""
+    flows = [fractions[:, i : i + 1] * perfusion.tissue(name)[0] for i, name in enumerate(TISSUES)]
+    total = sum(flows)
+    weighted = sum(flow * perfusion.tissue(name)[1] for flow, name in zip(flows, TISSUES, strict=True))
+    return total, weighted / total.clamp_min(FLOW_FLOOR)
+
+
+def clean_signals(slices: Slices, delays: Delays, convention: str = "blood_t1") -> torch.Tensor:
+    """Noise-free ΔM/M0 (batch, channels, y, x): the signals of the voxel's tissues weighted by their shares."""
+    total = 0.0
+    for index, name in enumerate(TISSUES):
+        signals = difference_signals(
+            *slices.perfusion.tissue(name), slices.labelling, delays, convention=convention,
+            tissue_t1_s=TISSUE_T1_S[name],
+        )  # fmt: skip
+        total = total + slices.fractions[:, index : index + 1] * signals
+    return total
+
+
+def grey_matter_signal(clean: torch.Tensor, fractions: torch.Tensor) -> torch.Tensor:
+    """Mean ΔM/M0 of grey matter over voxels and delays, (batch,)."""
+    weight = fractions[:, 1:2] * (fractions[:, 1:2] > 0.5)
+    total = weight.sum((1, 2, 3)).clamp_min(1e-6)
+    return (clean.mean(1, keepdim=True) * weight).sum((1, 2, 3)) / total
+
+
+def nominal_grey_signal(slices: Slices, delays: Delays, convention: str = "blood_t1") -> torch.Tensor:
+    """Mean ΔM/M0 of pure grey matter at the slice's mean perfusion, (batch,): needs no grey matter in the slice."""
+    cbf, att_s = (value.mean((1, 2, 3), keepdim=True) for value in slices.perfusion.tissue("gm"))
+    return difference_signals(cbf, att_s, slices.labelling, delays, convention=convention).mean((1, 2, 3))
+
+
+def add_noise(clean: torch.Tensor, sigma: torch.Tensor, m0: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """ΔM/M0 measured as control minus label, each with Rician noise of σ/√2 relative to a unit M0.
+
+    Args:
+        clean: noise-free ΔM/M0 (batch, channels, y, x).
+        sigma: noise of one difference volume (batch,).
+        m0: equilibrium signal relative to the reference that σ is given for (batch,).
+        generator: source of randomness.
+    """
+    channel = spread(sigma) / np.sqrt(2)
+    m0 = spread(m0)
+    noise = torch.randn(4, *clean.shape, generator=generator, device=clean.device)
+    control = rician_magnitude(STATIC_FRACTION * m0 * torch.ones_like(clean), channel, noise[0], noise[1])
+    label = rician_magnitude((STATIC_FRACTION - clean) * m0, channel, noise[2], noise[3])
+    return (control - label) / m0
+
+
+def simulate(
+    fractions: torch.Tensor, voxel_mm: torch.Tensor, settings: Mapping, delays: Delays, generator: torch.Generator
+) -> Batch:
+    """Perfusion, lesions, label parameters and noise drawn anew for slices of tissue.
+
+    Args:
+        fractions: CSF, GM, WM (batch, 3, y, x), square slices.
+        voxel_mm: voxel size in the slice (batch,), mm.
+        settings: the block ``simulation``.
+        delays: PCASL and VSASL delays.
+        generator: source of randomness, on the device of the tensors.
+
+    Returns:
+        ``settings.realisations`` noisy copies of each slice, following each other.
+    """
+    batch, copies = len(fractions), settings["realisations"]
+    random = uniform(batch, (0, 1), generator) < settings["random_tissue_share"]
+    fractions = torch.where(spread(random), random_tissue(batch, fractions.shape[-1], generator), fractions)
+    perfusion = draw_perfusion(batch, fractions.shape[-1], generator)
+    perfusion, lesion = draw_lesions(perfusion, settings["lesion"], voxel_mm, generator)
+    labelling = draw_labelling(batch, settings["labelling"], generator)
+    snr = torch.exp(uniform(batch, np.log(settings["snr_gm"]), generator))
+    drawn = Slices(perfusion, fractions, lesion, labelling, uniform(batch, settings["m0"], generator))
+    sigma = nominal_grey_signal(drawn, delays, settings["convention"]) / snr
+    return measure(drawn.repeat(copies), sigma.repeat_interleave(copies), delays, generator, settings["convention"])
+
+
+def measure(
+    slices: Slices, sigma: torch.Tensor, delays: Delays, generator: torch.Generator, convention: str = "blood_t1"
+) -> Batch:
+    """Measure known tissue: signals, noise (σ of one difference volume relative to M0, (batch,)), mask."""
+    clean = clean_signals(slices, delays, convention)
+    mask = (slices.fractions.sum(1, keepdim=True) > BRAIN_SHARE).float()
+    cbf, att_s = mixed(slices.perfusion, slices.fractions)
+    noisy = add_noise(clean, sigma, slices.m0, generator)
+    return Batch(
+        noisy * mask, clean * mask, cbf * mask, att_s * mask, slices.fractions, mask, slices.lesion, slices.labelling,
+        sigma,
+    )  # fmt: skip
