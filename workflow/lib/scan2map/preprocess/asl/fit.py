@@ -118,25 +118,32 @@ def fit_kinetic(
     Raises:
         SettingError: shapes, bounds, model or weights do not fit together; fewer different volumes than parameters.
     """
-    options = options or FitOptions()
+    problem, spare = as_problem(
+        difference, design, options or FitOptions(), delay_offset_s=delay_offset_s, weights=weights, device=device
+    )
+    parts = [_fit_chunk(problem.take(some), spare[some], len(design)) for some in _chunks(problem.offset_s)]
+    order = torch.argsort(torch.cat(list(_chunks(problem.offset_s))))
+    return KineticFit(*(None if part[0] is None else torch.cat(part)[order] for part in zip(*parts, strict=True)))
+
+
+def as_problem(
+    difference, design: LabelDesign, options: FitOptions, *, delay_offset_s=0.0, weights=None, device=None
+) -> tuple[Problem, torch.Tensor]:
+    """The least-squares problem of all voxels, repeats of a volume merged, and the scatter of the repeats (voxels,).
+
+    Arguments and errors as in :func:`fit_kinetic`.
+    """
     data = torch.as_tensor(difference, device=device)
     weights = np.ones(len(design)) if weights is None else np.asarray(weights, dtype=np.float64)
     _check(data, design, options, weights)
     merged, design_once, weights_once, groups = _merge_repeats(data.T, design, weights)
-    voxels = data.shape[0]
-    offset = torch.as_tensor(delay_offset_s, dtype=torch.float64, device=data.device).expand(voxels)
-    tissue_t1 = torch.as_tensor(options.tissue_t1_s, dtype=torch.float64, device=data.device).expand(voxels)
-    spare = _spare_scatter(data.T, merged, weights, groups)
-    parts = []
-    for some in _chunks(offset, data.device):
-        limits = _column(np.array(options.bounds()), data.device).expand(-1, -1, len(some))
-        problem = Problem(
-            merged[:, some], design_once, _column(weights_once, data.device), options, offset[some], tissue_t1[some],
-            *limits.unbind(1),
-        )  # fmt: skip
-        parts.append(_fit_chunk(problem, spare[some], len(design)))
-    order = torch.argsort(torch.cat(list(_chunks(offset, data.device))))
-    return KineticFit(*(None if part[0] is None else torch.cat(part)[order] for part in zip(*parts, strict=True)))
+    per_voxel = (
+        torch.as_tensor(value, dtype=torch.float64, device=data.device).expand(len(data))
+        for value in (delay_offset_s, options.tissue_t1_s)
+    )
+    limits = _column(np.array(options.bounds()), data.device).expand(-1, -1, len(data))
+    problem = Problem(merged, design_once, _column(weights_once, data.device), options, *per_voxel, *limits.unbind(1))
+    return problem, _spare_scatter(data.T, merged, weights, groups)
 
 
 def _check(data: torch.Tensor, design: LabelDesign, options: FitOptions, weights: np.ndarray) -> None:
@@ -181,10 +188,10 @@ def _spare_scatter(data: torch.Tensor, merged: torch.Tensor, weights: np.ndarray
     return total
 
 
-def _chunks(offset: torch.Tensor, device: torch.device):
+def _chunks(offset: torch.Tensor):
     """Indices of voxels that are fitted together: of one delay offset (one dictionary), cache-sized."""
     for value in torch.unique(offset):
-        yield from torch.nonzero(offset == value)[:, 0].split(CHUNK_VOXELS[device.type])
+        yield from torch.nonzero(offset == value)[:, 0].split(CHUNK_VOXELS[offset.device.type])
 
 
 def _column(values: np.ndarray, device) -> torch.Tensor:
@@ -199,7 +206,7 @@ def _fit_chunk(problem: Problem, spare: torch.Tensor, volumes: int) -> KineticFi
         voxels = torch.nonzero(other.competes)[:, 0]
         if len(voxels):
             _keep_better(best, voxels, _polish_around(problem.take(voxels), other.parameters[:, voxels], edges))
-    return _summary(problem, best, spare, volumes)
+    return summary(problem, best, spare, volumes)
 
 
 def _polish_around(problem: Problem, start: torch.Tensor, edges: torch.Tensor) -> Polished:
@@ -230,7 +237,15 @@ def _keep_better(best: Polished, voxels: torch.Tensor, found: Polished) -> None:
         old[..., chosen] = new[..., better]
 
 
-def _summary(problem: Problem, found, spare: torch.Tensor, volumes: int) -> KineticFit:
+def summary(problem: Problem, found: Polished, spare: torch.Tensor, volumes: int) -> KineticFit:
+    """Uncertainty, cost and status that belong to parameters.
+
+    Args:
+        problem: signals and model.
+        found: the parameters.
+        spare: scatter of merged repeats, (voxels,).
+        volumes: how many there were before repeats were merged.
+    """
     parameters = found.parameters
     signal, jacobian = problem.evaluate(parameters)
     cost = (problem.weights * (problem.data - signal) ** 2).sum(0) + spare
@@ -249,7 +264,7 @@ def _summary(problem: Problem, found, spare: torch.Tensor, volumes: int) -> Kine
     )  # fmt: skip
 
 
-def _status(problem: Problem, found, sd_att_s: torch.Tensor) -> torch.Tensor:
+def _status(problem: Problem, found: Polished, sd_att_s: torch.Tensor) -> torch.Tensor:
     low, high = problem.low, problem.high
     bound = ((found.parameters <= low) | (found.parameters >= high)).any(0)
     status = torch.where(bound, AT_BOUND, OK)
