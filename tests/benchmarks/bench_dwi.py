@@ -1,8 +1,10 @@
-"""Time of the embedded diffusion steps on a series of 96 x 96 x 60 x 64: susceptibility, motion and eddy, tensor.
+"""Time of the embedded diffusion steps on a series of 96 x 96 x 60 x 64, and of the tensor fit against its peers.
 
     PYTHONPATH=workflow/lib python tests/benchmarks/bench_dwi.py [threads] [device]
 
-The series is a smooth head without motion: the steps do the same work whatever they find.
+Prints susceptibility, motion and eddy, tensor (in all and per volume), then the table of ``bench_tensor.py``. The
+series is a smooth head without motion: the steps do the same work whatever they find. MRtrix3 (Debian package
+``mrtrix3``) is compared where its programs are on the PATH.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import sys
 import time
 from contextlib import contextmanager
 
+import bench_tensor
 import numpy as np
 
 SHAPE = (96, 96, 60)
@@ -79,6 +82,7 @@ def main(threads: int = 1, device: str = "cpu") -> None:
     print(f"{' x '.join(map(str, (*SHAPE, VOLUMES)))}, {threads} thread(s), {device}")
     for name, seconds in {**results, "together": sum(results.values())}.items():
         print(f"{name:16s} {seconds:8.1f} s   {1000 * seconds / VOLUMES:8.0f} ms per volume")
+    bench_tensor.main(threads=threads)
 
 
 if __name__ == "__main__":

@@ -96,3 +96,14 @@ def test_high_shells_are_left_out_where_low_ones_suffice():
 def test_a_mask_without_signal_is_refused():
     with pytest.raises(DataError, match="no b = 0 signal"):
         signal_floor(np.zeros((5, 3)), GradientTable(np.array([0.0, 1000, 1000]), np.eye(3)))
+
+
+def test_a_second_reweighting_uses_the_signal_that_the_first_predicts():
+    data, design = signals(random_tensors(20), noise=40.0), design_matrix(B_VALUES, VECTORS)
+    weights = np.exp(fit_wls(data, design) @ design.T)
+    size = np.abs(design).max(0)
+    expected = [
+        np.linalg.lstsq(row[:, None] * design / size, row * np.log(one), rcond=None)[0] / size
+        for row, one in zip(weights, data, strict=True)
+    ]
+    np.testing.assert_allclose(fit_wls(data, design, reweightings=2), expected, rtol=1e-6, atol=1e-12)
