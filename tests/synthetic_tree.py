@@ -11,6 +11,7 @@ import pandas as pd
 
 from scan2map.bids.names import bids_path
 from scan2map.images import save_image
+from scan2map.preprocess.asl.metadata import Labelling, save_labelling
 from scan2map.preprocess.registration import Transform, save_transform
 from scan2map.provenance import write_sidecar
 
@@ -172,6 +173,22 @@ def write_perfusion(derivative, truth, *, cbf_scale: float = 1.0) -> None:
     _write_tissues(derivative, truth, "perf", "asl")
     _motion_table(6).to_csv(derivative("perf", "timeseries", ".tsv", desc="motion"), sep="\t", index=False)
     pd.DataFrame({"gm_cbf": [60.0]}).to_csv(derivative("perf", "metrics", ".tsv", desc="qc"), sep="\t", index=False)
+    _write_pairs(derivative, true)
+
+
+def _write_pairs(derivative, cbf: np.ndarray) -> None:
+    """Three control-label pairs of PCASL, the second of them an outlier, and their table."""
+    noise = np.random.default_rng(1).normal(0, 1, (*cbf.shape, 6))
+    control, label = 100.0 * brain(), 100.0 * brain() - cbf / 50
+    types = ("control", "label") * 3
+    series = np.stack([control if kind == "control" else label for kind in types], axis=-1) + noise
+    series[..., 2] += 3 * brain()
+    _save(derivative("perf", "asl", desc="preproc"), series, "correct_asl_motion")
+    times = (1.8,) * 6
+    labelling = Labelling("PCASL", types, times, times, None, 0, None, "Separate", 10.0, None, 3.0)
+    save_labelling(derivative("perf", "labelling", ".json"), labelling)
+    pairs = pd.DataFrame({"volumes": ["0,1", "2,3", "4,5"], "fate": ["skipped", "outlier", "used"]})
+    pairs.to_csv(derivative("perf", "pairs", ".tsv", desc="outliers"), sep="\t", index=False)
 
 
 def write_session(tree: Tree, subject: str = "01", session: str = "1", *, modalities=("anat", "dwi", "asl"), **errors):

@@ -69,24 +69,27 @@ def _horizontal_grid(scale: Scale, label: str) -> list[str]:
     return parts
 
 
-def line_chart(series: Mapping[str, Sequence[float]], *, title: str, y_label: str, x_label: str) -> Markup:
-    """Lines over the index of their values (volume number).
+def line_chart(
+    series: Mapping[str, Sequence[float]], *, title: str, y_label: str, x_label: str, x: Sequence[float] | None = None
+) -> Markup:
+    """Lines over the index of their values (volume number), or over given places.
 
     Args:
         series: name to values, all of the same length.
         title: for readers who do not see the chart.
         y_label, x_label: axis titles with unit.
+        x: ascending places of the values.
     """
     values = {name: np.asarray(line, dtype=float) for name, line in series.items()}
-    count = len(next(iter(values.values())))
+    places = np.arange(len(next(iter(values.values())))) if x is None else np.asarray(x, dtype=float)
     vertical = Scale(*_limits(np.concatenate(list(values.values()))), HEIGHT - BOTTOM, TOP)
-    horizontal = Scale(0, max(count - 1, 1), LEFT, WIDTH - RIGHT)
+    horizontal = Scale(float(places[0]), float(max(places[-1], places[0] + 1)), LEFT, WIDTH - RIGHT)
     parts = _horizontal_grid(vertical, y_label)
-    for value in filter(float.is_integer, ticks(0, max(count - 1, 1), 8)):
+    for value in filter(float.is_integer, ticks(horizontal.low, horizontal.high, 8)):
         parts.append(_text(horizontal(value), HEIGHT - BOTTOM + 16, f"{value:g}"))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 3, x_label))
     for place, (name, line) in enumerate(values.items()):
-        points = " ".join(f"{horizontal(i):.1f},{vertical(value):.1f}" for i, value in enumerate(line))
+        points = " ".join(f"{horizontal(a):.1f},{vertical(b):.1f}" for a, b in zip(places, line, strict=True))
         colour = f"c{place % COLOURS}"
         parts.append(f'<polyline class="{colour}" fill="none" stroke-width="1.6" points="{points}"/>')
         key = LEFT + 8 + 56 * place
