@@ -21,3 +21,13 @@ def test_ringing_at_an_edge_is_reduced():
 def test_nothing_is_done_unasked():
     data = np.random.default_rng(0).normal(size=(4, 4, 4, 5)).astype(np.float32)
     np.testing.assert_array_equal(clean(data, {"denoising": "none", "gibbs_removal": False}), data)
+
+
+def test_noise_that_few_components_do_not_explain_is_removed():
+    rng = np.random.default_rng(0)
+    amplitude = 1 + rng.random((9, 9, 9, 2))
+    exact = amplitude @ rng.normal(100, 30, (2, 30))
+    noisy = (exact + rng.normal(0, 10, exact.shape)).astype(np.float32)
+    cleaned = clean(noisy, {"denoising": "mppca", "gibbs_removal": False})
+    before, after = (np.sqrt(np.mean((image - exact) ** 2)) for image in (noisy, cleaned))
+    assert after < 0.5 * before
