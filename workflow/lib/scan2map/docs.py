@@ -23,11 +23,12 @@ def _validation_row(row: dict[str, str]) -> str:
 
 
 def validation_table(folder: Path) -> str:
-    """Markdown table of every figure in the validation folder's TSV files."""
+    """Markdown table of every figure with a target in the validation folder's TSV files."""
     lines = ["| figure | value | 95 % interval | target | met |", "|---|---|---|---|---|"]
     for path in sorted(folder.glob("*.tsv")):
         with path.open(newline="") as handle:
-            lines += [_validation_row(row) for row in csv.DictReader(handle, delimiter="\t")]
+            rows = csv.DictReader(handle, delimiter="\t")
+            lines += [_validation_row(row) for row in rows if row["met"]]
     return "\n".join(lines) + "\n"
 
 
