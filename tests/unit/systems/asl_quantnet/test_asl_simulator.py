@@ -132,6 +132,17 @@ def test_lesions_reach_core_values_and_touch_nothing_else(thumbnail_settings):
     assert float(ratio.min()) < 0.2
 
 
+def test_specks_are_rare_single_voxels():
+    perfusion = simulator.draw_perfusion(50, 32, seeded(8))
+    changed = simulator.add_specks(perfusion, seeded(9))
+    ratio = changed.gm_cbf / perfusion.gm_cbf
+    share = ((ratio - 1).abs() > 1e-4).float().mean()
+    assert 0.005 < float(share) < 0.03
+    assert 0.3 <= float(ratio.min()) < 0.5
+    assert 1.8 < float(ratio.max()) <= 2.0 + 1e-5
+    assert torch.equal(changed.gm_att_s, perfusion.gm_att_s)
+
+
 def test_no_lesion_in_a_healthy_slice():
     perfusion = simulator.draw_perfusion(4, 16, seeded(8))
     changed, share = simulator.draw_lesions(

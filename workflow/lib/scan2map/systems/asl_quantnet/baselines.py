@@ -9,14 +9,10 @@ import torch
 
 from scan2map.physics.asl_kinetics import CONSENSUS, GENERAL_KINETIC, LabelDesign
 from scan2map.preprocess.asl.fit import FitOptions, fit_kinetic
-from scan2map.systems.asl_quantnet.labelling import Delays, Labelling, difference_signals
+from scan2map.preprocess.asl.fit_spatial import fit_kinetic_regularised
+from scan2map.systems.asl_quantnet.labelling import Delays, Labelling
 
 FIT_MODELS = {"blood_t1": CONSENSUS, "tissue_t1": GENERAL_KINETIC}
-# Prior of the regularised fit: differences between neighbours beyond these are penalised linearly, not squared.
-NEIGHBOUR_CBF, NEIGHBOUR_ATT_S = 15.0, 0.15
-HUBER_KNEE = 1.0
-ITERATIONS, STEP = 150, 0.05
-CBF_LIMIT, ATT_LIMITS_S = 250.0, (0.0, 4.0)
 
 
 class Maps(NamedTuple):
@@ -41,15 +37,16 @@ def _same_for_all(labelling: Labelling) -> bool:
     return all(bool((value == value[0]).all()) for value in labelling)
 
 
+def _into(inside: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    image = torch.zeros(inside.shape, dtype=torch.float32, device=inside.device)
+    image[inside] = values.float()
+    return image
+
+
 def _fitted(difference, mask, design: LabelDesign, convention: str) -> Maps:
     inside = mask[:, 0] > 0
     found = fit_kinetic(difference.movedim(1, -1)[inside], design, FitOptions(model=FIT_MODELS[convention]))
-    maps = []
-    for values in (found.cbf, found.att_s):
-        image = torch.zeros_like(mask)
-        image[:, 0][inside] = values.to(image.dtype)
-        maps.append(image)
-    return Maps(*maps)
+    return Maps(*(_into(inside, values)[:, None] for values in (found.cbf, found.att_s)))
 
 
 def least_squares(
@@ -65,50 +62,25 @@ def least_squares(
     return Maps(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def _roughness(image: torch.Tensor, mask: torch.Tensor, typical: float) -> torch.Tensor:
-    """Huber penalty of the differences between neighbours inside the mask."""
-    total = image.new_zeros(())
-    for axis in (2, 3):
-        size = image.shape[axis] - 1
-        both = mask.narrow(axis, 0, size) * mask.narrow(axis, 1, size)
-        step = torch.diff(image, dim=axis) / typical
-        total = (
-            total
-            + (
-                torch.nn.functional.huber_loss(step, torch.zeros_like(step), reduction="none", delta=HUBER_KNEE) * both
-            ).sum()
-        )
-    return total
+def _apart(slices: torch.Tensor) -> torch.Tensor:
+    """Slices with an empty one between each two, so that a three-dimensional method does not couple them."""
+    spaced = slices.new_zeros(2 * len(slices) - 1, *slices.shape[1:])
+    spaced[::2] = slices
+    return spaced
 
 
 def regularised_least_squares(
-    difference: torch.Tensor, mask: torch.Tensor, labelling: Labelling, delays: Delays, sigma: torch.Tensor,
-    convention: str = "blood_t1",
-) -> Maps:  # fmt: skip
-    """Maximum a posteriori maps: Gaussian likelihood, and neighbours that are alike but for edges (Huber prior).
-
-    Starts from the voxel-wise fit and descends by Adam; the same idea as the spatial prior of Groves et al.,
-    NeuroImage 45:795 (2009), with fixed hyper-parameters.
+    difference: torch.Tensor, mask: torch.Tensor, labelling: Labelling, delays: Delays, convention: str = "blood_t1"
+) -> Maps:
+    """Least squares in which neighbours of a slice inform each other (``preprocess.asl.fit_spatial``).
 
     Args:
-        difference, mask, labelling, delays, convention: as for :func:`least_squares`.
-        sigma: noise of one difference volume (batch,), which the method is told.
+        difference, mask, labelling, delays, convention: as for :func:`least_squares`; the label parameters of all
+            slices are those of the first.
     """
-    start = least_squares(difference, mask, labelling, delays, convention)
-    cbf, time = (start.cbf / NEIGHBOUR_CBF).requires_grad_(), (start.att_s / NEIGHBOUR_ATT_S).requires_grad_()
-    optimiser = torch.optim.Adam([cbf, time], lr=1.0)
-    rate = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, STEP, ITERATIONS)
-    noise = sigma[:, None, None, None]
-    for _ in range(ITERATIONS):
-        flow, att_s = cbf * NEIGHBOUR_CBF, (time * NEIGHBOUR_ATT_S).clamp(*ATT_LIMITS_S)
-        predicted = difference_signals(flow, att_s, labelling, delays, convention=convention)
-        misfit = 0.5 * (((predicted - difference) / noise).square() * mask).sum()
-        cost = misfit + _roughness(flow, mask, NEIGHBOUR_CBF) + _roughness(att_s, mask, NEIGHBOUR_ATT_S)
-        optimiser.zero_grad()
-        cost.backward()
-        optimiser.step()
-        rate.step()
-    return Maps(
-        (cbf.detach() * NEIGHBOUR_CBF).clamp(0, CBF_LIMIT) * mask,
-        (time.detach() * NEIGHBOUR_ATT_S).clamp(*ATT_LIMITS_S) * mask,
+    inside = _apart(mask[:, 0]) > 0
+    signals = _apart(difference).movedim(1, -1)[inside]
+    found = fit_kinetic_regularised(
+        signals, label_design(labelling, 0, delays), inside.cpu().numpy(), FitOptions(model=FIT_MODELS[convention])
     )
+    return Maps(*(_into(inside, values)[::2][:, None] for values in (found.cbf, found.att_s)))

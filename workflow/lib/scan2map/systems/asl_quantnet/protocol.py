@@ -77,6 +77,7 @@ def accuracy(scene: Scene, scan: Batch, maps, method: str, condition: str) -> It
         cbf_error, att_error = (maps.cbf - scan.cbf)[inside], (maps.att_s - scan.att_s)[inside] * MS
         yield row(scene, method, condition, roi, "cbf_rmse", rmse(cbf_error), "ml/100g/min", count)
         yield row(scene, method, condition, roi, "cbf_bias", cbf_error.mean(), "ml/100g/min", count)
+        yield row(scene, method, condition, roi, "cbf_bias_size", cbf_error.mean().abs(), "ml/100g/min", count)
         yield row(scene, method, condition, roi, "cbf_mean", maps.cbf[inside].mean(), "ml/100g/min", count)
         yield row(scene, method, condition, roi, "cbf_sd", maps.cbf[inside].std(), "ml/100g/min", count)
         yield row(scene, method, condition, roi, "att_rmse", rmse(att_error), "ms", count)
@@ -109,34 +110,13 @@ def matched_noise(scorer: Scorer, scene: Scene) -> Iterator[Row]:
     """Network, least squares, regularised least squares and the Cramér-Rao bound over noise levels."""
     for snr_gm in scorer.settings["evaluation"]["snr_gm"]:
         condition, scan = f"snr={snr_gm:g}", scorer.scan(scene, snr_gm)
-        given = (scan.difference, scan.mask, scan.labelling, scene.delays)
+        given = (scan.difference, scan.mask, scan.labelling, scene.delays, scorer.convention)
         found = scorer.predict(scan)
-        rows = {
-            "network": list(accuracy(scene, scan, found, "network", condition)),
-            "ls": list(accuracy(scene, scan, least_squares(*given, scorer.convention), "ls", condition)),
-            "ls_spatial": list(
-                accuracy(
-                    scene,
-                    scan,
-                    regularised_least_squares(*given, scan.sigma, scorer.convention),
-                    "ls_spatial",
-                    condition,
-                )
-            ),
-            "bound": list(bound_rows(scorer, scene, scan, condition)),
-        }
-        yield from (one for part in rows.values() for one in part)
-        yield from relative_rows(rows)
+        yield from accuracy(scene, scan, found, "network", condition)
+        yield from accuracy(scene, scan, least_squares(*given), "ls", condition)
+        yield from accuracy(scene, scan, regularised_least_squares(*given), "ls_spatial", condition)
+        yield from bound_rows(scorer, scene, scan, condition)
         yield from coverage(scene, scan, found, condition)
-
-
-def relative_rows(rows: Mapping[str, Sequence[Row]]) -> Iterator[Row]:
-    """The network's errors over those of least squares on the same scan."""
-    reference = {(one["roi"], one["metric"]): one["value"] for one in rows["ls"]}
-    for one in rows["network"]:
-        if one["metric"] in ("cbf_rmse", "att_rmse"):
-            value = one["value"] / reference[one["roi"], one["metric"]]
-            yield one | {"metric": f"{one['metric']}_over_ls", "value": value, "unit": "1"}
 
 
 def bound_rows(scorer: Scorer, scene: Scene, scan: Batch, condition: str) -> Iterator[Row]:
@@ -178,6 +158,8 @@ def linearity(scorer: Scorer, scene: Scene) -> Iterator[Row]:
         centred = logs - logs.mean()
         slope = (centred * means.log()).sum() / centred.square().sum()
         yield row(scene, "network", "linearity", roi, "cbf_slope", slope, "1", inside.sum())
+        yield row(scene, "network", "linearity", roi, "cbf_slope_size", slope.abs(), "1", inside.sum())
+        yield row(scene, "network", "linearity", roi, "cbf_slope_error", (slope - 1).abs(), "1", inside.sum())
         times = torch.stack([one.att_s[inside].mean() for one in found])
         change = (times / times[SCALES.index(1.0)] - 1).abs().max()
         yield row(scene, "network", "linearity", roi, "att_change", change, "1", inside.sum())

@@ -27,6 +27,7 @@ MEAN_ATT_RANGE_S, WM_DELAY_RANGE_S = (0.9, 1.8), (0.1, 0.5)
 # Variation within a tissue: standard deviations (of the logarithm for perfusion) and sizes of its structures.
 CBF_VARIATION, FINE_CBF_VARIATION, ATT_VARIATION_S = 0.10, 0.06, 0.15
 CBF_SCALES_VOXELS, ATT_SCALE_VOXELS = (6.0, 3.0), 10.0
+SPECK_DENSITY, SPECK_RANGE = 0.03, (0.3, 2.0)  # largest share of voxels; factor on their perfusion
 TERRITORY_STEP_S, TERRITORY_SCALE_VOXELS = 0.4, 25.0
 CORE_ATT_RANGE_S = (2.5, 4.0)
 STATIC_FRACTION = 0.05  # static tissue left by background suppression, share of M0
@@ -158,6 +159,17 @@ def draw_perfusion(batch: int, size: int, generator: torch.Generator) -> Perfusi
     return Perfusion(*cbf, *(a.clamp(*ATT_RANGE_S[name]) for a, name in zip(att, ("gm", "wm", "csf"), strict=True)))
 
 
+def add_specks(perfusion: Perfusion, generator: torch.Generator) -> Perfusion:
+    """Rare single voxels that stand out, so that training does not take all fine detail for noise."""
+    batch, shape = len(perfusion.gm_cbf), perfusion.gm_cbf.shape
+    density = spread(uniform(batch, (0, SPECK_DENSITY), generator))
+    here = torch.rand(shape, generator=generator, device=generator.device) < density
+    low, high = SPECK_RANGE
+    factor = low + (high - low) * torch.rand(shape, generator=generator, device=generator.device)
+    factor = torch.where(here, factor, torch.ones_like(factor))
+    return Perfusion(*(value * factor for value in perfusion[:3]), *perfusion[3:])
+
+
 def disc(batch: int, size: int, centres: torch.Tensor, radii: torch.Tensor, edge: float = 0.35) -> torch.Tensor:
     """Share of each voxel inside an ellipse, (batch, 1, size, size).
 
@@ -273,7 +285,7 @@ def simulate(
     batch, copies = len(fractions), settings["realisations"]
     random = uniform(batch, (0, 1), generator) < settings["random_tissue_share"]
     fractions = torch.where(spread(random), random_tissue(batch, fractions.shape[-1], generator), fractions)
-    perfusion = draw_perfusion(batch, fractions.shape[-1], generator)
+    perfusion = add_specks(draw_perfusion(batch, fractions.shape[-1], generator), generator)
     perfusion, lesion = draw_lesions(perfusion, settings["lesion"], voxel_mm, generator)
     labelling = draw_labelling(batch, settings["labelling"], generator)
     snr = torch.exp(uniform(batch, np.log(settings["snr_gm"]), generator))
