@@ -2,7 +2,12 @@
 
 from pathlib import Path
 
+from scan2map.preprocess.anat import native_atlas
+
 ATLASES = {Path(path).name.split(".")[0]: path for path in config["anat"]["atlases"]}
+
+
+NATIVE_ATLASES = config["anat"]["native_atlases"]
 
 
 wildcard_constraints:
@@ -95,6 +100,8 @@ rule map_atlas:
         labels=derivative("anat", "dseg", space="T1w", seg="{atlas}"),
     log:
         "<logs>/map_atlas/sub-{subject}_ses-{session}_seg-{atlas}.log",
+    wildcard_constraints:
+        atlas="|".join(ATLASES) or "none",
     conda:
         "../../envs/imaging.yaml"
     threads: 1
@@ -105,3 +112,28 @@ rule map_atlas:
         step_version=step_version("map_atlas"),
     script:
         "../../scripts/map_atlas.py"
+
+
+rule map_native_atlas:
+    """Bring a subject's own label image onto the grid of its T1w image."""
+    input:
+        atlas=lambda wildcards: native_atlas.native_atlas_path(
+            NATIVE_ATLASES[wildcards.atlas], wildcards.subject, wildcards.session
+        ),
+        mask=derivative("anat", "mask", desc="brain"),
+    output:
+        labels=derivative("anat", "dseg", space="T1w", seg="{atlas}"),
+    log:
+        "<logs>/map_native_atlas/sub-{subject}_ses-{session}_seg-{atlas}.log",
+    wildcard_constraints:
+        atlas="|".join(NATIVE_ATLASES) or "none",
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=1,
+    params:
+        step_version=step_version("map_native_atlas"),
+    script:
+        "../../scripts/map_native_atlas.py"

@@ -18,7 +18,14 @@ rule tabulate_rois:
     input:
         unpack(
             lambda wildcards: evaluation_inputs.roi_files(
-                derivative, partial(runs, wildcards), tuple(ATLASES)
+                derivative,
+                partial(runs, wildcards),
+                (
+                    *ATLASES,
+                    *native_atlas.session_atlases(
+                        NATIVE_ATLASES, wildcards.subject, wildcards.session
+                    ),
+                ),
             )
         ),
     output:

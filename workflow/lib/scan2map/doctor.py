@@ -47,6 +47,14 @@ def missing_inputs(config: dict, participants: list[dict]) -> list[str]:
     return [f"{who}: the folder {folder} does not exist" for who, folder in folders.items() if not folder.is_dir()]
 
 
+def missing_atlases(config: dict, participants: list[dict]) -> list[str]:
+    """Label images of the subjects' own atlases that do not exist."""
+    from scan2map.preprocess.anat.native_atlas import missing_native_atlases
+
+    scans = [(row["subject"], row["session"]) for row in participants]
+    return missing_native_atlases(config["anat"]["native_atlases"], scans)
+
+
 def problems(config: dict, participants: list[dict]) -> list[str]:
     """Every problem that would stop a run or a session, each as one sentence."""
     return [
@@ -54,6 +62,7 @@ def problems(config: dict, participants: list[dict]) -> list[str]:
         *missing_device(config),
         *missing_fsl(config),
         *missing_inputs(config, participants),
+        *missing_atlases(config, participants),
     ]
 
 

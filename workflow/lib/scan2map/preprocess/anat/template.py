@@ -125,6 +125,11 @@ def label_by_points(mask: Image, transform: Transform, points: np.ndarray, label
     return out.reshape(mask.data.shape)
 
 
+def label_table(path) -> Path:
+    """The table of labels beside an atlas image: ``<name>.tsv``."""
+    return Path(str(path).removesuffix(".gz").removesuffix(".nii") + ".tsv")
+
+
 def load_label_names(path) -> dict[int, str]:
     """Names of the labels of an atlas image: the BIDS table ``<name>_dseg.tsv`` or ``<name>.tsv`` beside it.
 
@@ -133,7 +138,7 @@ def load_label_names(path) -> dict[int, str]:
     """
     import pandas as pd
 
-    table_path = Path(str(path).removesuffix(".gz").removesuffix(".nii") + ".tsv")
+    table_path = label_table(path)
     if not table_path.exists():
         raise SettingError("The atlas image has no table of labels", file=table_path, remedy="write index and name")
     table = pd.read_csv(table_path, sep="\t")
