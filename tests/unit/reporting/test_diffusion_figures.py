@@ -6,6 +6,7 @@ import pytest
 
 from scan2map.errors import DataError
 from scan2map.reporting.figures.diffusion import equal_area, slice_carpet, slice_grid
+from scan2map.reporting.figures.motion import head_motion
 from scan2map.reporting.figures.scenes import Style
 
 
@@ -53,3 +54,11 @@ def test_a_replaced_slice_is_framed(session_tree, tmp_path):
     table.assign(outlier="no").to_csv(tmp_path / "none.tsv", sep="\t", index=False)
     assert orange(session_tree.files["dwi_slices"]) > 10
     assert orange(tmp_path / "none.tsv") == 0
+
+
+def test_framewise_displacement_is_drawn_where_it_is_known(session_tree, tmp_path):
+    table = pd.read_csv(session_tree.files["dwi_motion"], sep="\t")
+    table.assign(framewise_displacement=0.3).to_csv(tmp_path / "motion.tsv", sep="\t", index=False)
+    assert len(head_motion({"motion": session_tree.files["dwi_motion"]}, {"alt": "motion"}, Style())) == 2
+    charts = head_motion({"motion": tmp_path / "motion.tsv"}, {"alt": "motion"}, Style())
+    assert "framewise displacement" in charts[2]

@@ -14,10 +14,11 @@ from scan2map.reporting.figures.scenes import Style
 
 TRANSLATIONS = ("trans_x", "trans_y", "trans_z")
 ROTATIONS = ("rot_x", "rot_y", "rot_z")
+STEP = "framewise_displacement"
 
 
 def head_motion(inputs: Mapping[str, str], options: Mapping, style: Style) -> list[Markup]:
-    """Two charts: translations (mm) and rotations (degrees) per volume.
+    """Charts per volume: translations (mm), rotations (degrees) and, where it is known, framewise displacement (mm).
 
     Args:
         inputs: ``motion``: table with ``trans_x`` ... mm and ``rot_x`` ... radians.
@@ -33,7 +34,11 @@ def head_motion(inputs: Mapping[str, str], options: Mapping, style: Style) -> li
         raise DataError("The motion table lacks columns", file=inputs["motion"], found=", ".join(missing))
     shift = {name[-1]: table[name].to_numpy() for name in TRANSLATIONS}
     turn = {name[-1]: np.degrees(table[name].to_numpy()) for name in ROTATIONS}
-    return [
+    charts = [
         line_chart(shift, title=f"{options['alt']}: translation", y_label="translation (mm)", x_label="volume"),
         line_chart(turn, title=f"{options['alt']}: rotation", y_label="rotation (°)", x_label="volume"),
     ]
+    if STEP in table:
+        step, words = {"sum": table[STEP].to_numpy()}, f"{options['alt']}: framewise displacement"
+        charts.append(line_chart(step, title=words, y_label="displacement (mm)", x_label="volume"))
+    return charts
