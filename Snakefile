@@ -38,6 +38,9 @@ rule all:
     input:
         "<results>/report/index.html",
         expand(rules.write_subject_page.output.page, zip, **EVERYBODY),
+        lambda wildcards: expand(
+            rules.quantify_multidelay.output.cbf, zip, **multidelay_sessions()
+        ),
         "<results>/evaluation/rois.tsv",
         expand(rules.gather_quality.output.table, modality=["dwi", "asl"]),
         "<results>/bids_validation.tsv",

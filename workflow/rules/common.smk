@@ -56,3 +56,30 @@ def runs(wildcards, modality):
     """Whether the wildcards' session runs a modality."""
     inventory = checkpoints.build_inventory.get().output.inventory
     return (wildcards.subject, wildcards.session) in runnable(inventory, modality)
+
+
+def delay_files(suffix, extension=".nii.gz", **entities):
+    """Input function: a derivative of every series with several delays that the wildcards' session has."""
+
+    def lookup(wildcards):
+        present = [
+            name for name, role in DELAY_ROLES.items() if bids_files(role)(wildcards)
+        ]
+        paths = [
+            derivative("perf", suffix, extension, acq=name, **entities)
+            for name in present
+        ]
+        return expand(paths, subject=wildcards.subject, session=wildcards.session)
+
+    return lookup
+
+
+def multidelay_sessions():
+    """The sessions that run ASL and have a series with several delays: as lists ``subject`` and ``session``."""
+    table = checkpoints.build_inventory.get().output.files
+    pairs = [
+        pair
+        for pair in sessions("asl")
+        if any(status.files_of(table, *pair, role) for role in DELAY_ROLES.values())
+    ]
+    return {"subject": [one for one, _ in pairs], "session": [one for _, one in pairs]}

@@ -100,3 +100,14 @@ def test_torch_and_numpy_agree_and_gradients_flow(model):
     assert value.detach().numpy() == pytest.approx(model(cbf, att, pld, *extra), rel=1e-12)
     assert all(torch.isfinite(tensor.grad).all() for tensor in tensors)
     assert tensors[0].grad.abs().min() > 0
+
+
+def test_consensus_vsasl_quantification_inverts_the_forward_model_while_label_arrives():
+    difference = 812.0 * asl.vsasl_difference(47.0, 2.0, np.array([1.2, 1.8]), efficiency=0.5)
+    recovered = asl.cbf_from_vsasl(difference, 812.0, np.array([1.2, 1.8]), efficiency=0.5)
+    assert recovered == pytest.approx(np.full(2, 47.0), rel=1e-6)
+
+
+def test_consensus_vsasl_quantification_by_hand():
+    # 6000 · 0.9 · 0.01 · e^(1.4/1.65) / (2 · 0.56 · 1.4)
+    assert asl.cbf_from_vsasl(10.0, 1000.0, 1.4) == pytest.approx(80.45, rel=1e-3)

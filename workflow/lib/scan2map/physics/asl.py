@@ -176,3 +176,20 @@ def cbf_from_pasl(
     xp = array_namespace(difference, m0, inversion_time_s)
     difference, m0, delay = as_arrays(difference, m0, inversion_time_s)
     return CBF_UNIT * partition * difference * xp.exp(delay / blood_t1_s) / (2 * efficiency * bolus_duration_s * m0)
+
+
+def cbf_from_vsasl(
+    difference, m0, inversion_time_s, *, efficiency=VSASL_EFFICIENCY, blood_t1_s=BLOOD_T1_3T_S,
+    partition=PARTITION_COEFFICIENT_ML_PER_G,
+):  # fmt: skip
+    """Perfusion from a single-delay VSASL experiment whose labelled blood is still arriving at the readout [3].
+
+    CBF = 6000 λ ΔM e^(TI/T1b) / (2 α TI M0), in ml/100g/min: the bolus is as long as the delay.
+
+    Args:
+        inversion_time_s: TI from labelling to readout, s; the others as in :func:`cbf_from_pcasl`.
+    """
+    return cbf_from_pasl(
+        difference, m0, inversion_time_s, inversion_time_s,
+        efficiency=efficiency, blood_t1_s=blood_t1_s, partition=partition,
+    )  # fmt: skip

@@ -23,10 +23,25 @@ def rough_mask(image: np.ndarray) -> np.ndarray:
     return image > SIGNAL_SHARE * np.percentile(image, 98)
 
 
-def correct_series(series: Image, labelling: Labelling) -> tuple[np.ndarray, Motion]:
-    """Bring every volume to the position of the first.
+def series_motion(series: Image, labelling: Labelling) -> Motion:
+    """Head motion of a series relative to its first volume.
 
-    Difference images alone (``deltam``) carry no anatomy to follow: they stay as they are.
+    Difference images alone (``deltam``) carry no anatomy to follow: no motion.
+
+    Args:
+        series: (x, y, z, t) control and label volumes.
+        labelling: of these volumes.
+    """
+    mask = rough_mask(np.abs(series.data).mean(-1))
+    if labelling.volumes_of("deltam"):
+        centre = np.argwhere(mask).mean(0) @ series.affine[:3, :3].T + series.affine[:3, 3]
+        return motion_of(np.stack([np.eye(4)] * series.data.shape[3]), centre)
+    pattern = np.array([1.0 if kind == "control" else -1.0 for kind in labelling.volume_types])
+    return without_pattern(estimate_motion(series, mask), pattern)
+
+
+def correct_series(series: Image, labelling: Labelling) -> tuple[np.ndarray, Motion]:
+    """Bring every volume to the position of the first (difference images alone stay as they are).
 
     Args:
         series: (x, y, z, t) control and label volumes.
@@ -35,12 +50,9 @@ def correct_series(series: Image, labelling: Labelling) -> tuple[np.ndarray, Mot
     Returns:
         Corrected volumes (x, y, z, t), cubic interpolation, and the motion.
     """
-    mask = rough_mask(np.abs(series.data).mean(-1))
+    motion = series_motion(series, labelling)
     if labelling.volumes_of("deltam"):
-        centre = np.argwhere(mask).mean(0) @ series.affine[:3, :3].T + series.affine[:3, 3]
-        return series.data, motion_of(np.stack([np.eye(4)] * series.data.shape[3]), centre)
-    pattern = np.array([1.0 if kind == "control" else -1.0 for kind in labelling.volume_types])
-    motion = without_pattern(estimate_motion(series, mask), pattern)
+        return series.data, motion
     return resample_series(series, motion.matrices), motion
 
 
@@ -91,7 +103,7 @@ def correct_asl_motion_files(series, m0scan, labelling, seed: int, *, preproc, m
     aligned, transform = align_m0(load_image(m0scan), Image(corrected, image.affine), timing, seed)
     save_image(preproc, corrected, image.affine)
     save_image(m0, np.maximum(aligned.data, 0), image.affine)
-    _save_motion(motion, moved, timing)
+    save_motion(motion, moved, timing, "correct_asl_motion")
     common = {"step": "correct_asl_motion", "settings": {"seed": seed}, "units": "arbitrary"}
     write_sidecar(preproc, description="ASL volumes at the position of the first", sources=[series], **common)
     write_sidecar(
@@ -100,7 +112,8 @@ def correct_asl_motion_files(series, m0scan, labelling, seed: int, *, preproc, m
     )  # fmt: skip
 
 
-def _save_motion(path, motion: Motion, labelling: Labelling) -> None:
+def save_motion(path, motion: Motion, labelling: Labelling, step: str) -> None:
+    """Write a table of head motion, one row per volume, with its data dictionary."""
     import pandas as pd
 
     table = pd.DataFrame(motion.parameters, columns=list(COLUMNS)).round(6)
@@ -109,7 +122,7 @@ def _save_motion(path, motion: Motion, labelling: Labelling) -> None:
     table.to_csv(path, sep="\t", index=False)
     units = dict.fromkeys(COLUMNS[:3], "mm") | dict.fromkeys(COLUMNS[3:], "rad") | {"framewise_displacement": "mm"}
     write_sidecar(
-        path, step="correct_asl_motion", description="Head position relative to the first volume (world axes)",
+        path, step=step, description="Head position relative to the first volume (world axes)",
         RotationCentre=np.round(motion.centre_mm, 3).tolist(),
         **{name: {"Units": unit} for name, unit in units.items()},
     )  # fmt: skip

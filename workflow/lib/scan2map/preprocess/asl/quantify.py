@@ -12,7 +12,7 @@ from scan2map.physics import asl as physics
 from scan2map.preprocess.asl.calibration import calibrate_m0
 from scan2map.preprocess.asl.coregister import TISSUES
 from scan2map.preprocess.asl.difference import Pairs, select_pairs, subtract
-from scan2map.preprocess.asl.metadata import CONTINUOUS, Labelling, load_labelling
+from scan2map.preprocess.asl.metadata import CONTINUOUS, VELOCITY, Labelling, load_labelling
 from scan2map.preprocess.asl.partial_volume import correct_partial_volume
 from scan2map.preprocess.asl.quality import pure_tissue_cbf
 from scan2map.preprocess.registration import apply_transform, load_transform
@@ -22,7 +22,13 @@ from scan2map.quality.gates import check_map
 # T1 of arterial blood by field strength (T), s: Alsop et al. 2015, table 2; 7 T: Zhang et al. 2013, MRM 70:1082.
 BLOOD_T1_S = {1.5: 1.35, 3.0: 1.65, 7.0: 2.1}
 # Default labelling efficiencies: Alsop et al. 2015, table 2; CASL: Aslan et al. 2010, MRM 63:765 (about 0.68).
-EFFICIENCY = {"PCASL": physics.PCASL_EFFICIENCY, "CASL": 0.68, "PASL": physics.PASL_EFFICIENCY}
+# VSASL: Qin et al. 2022, MRM 88:1528 (velocity-selective saturation).
+EFFICIENCY = {
+    "PCASL": physics.PCASL_EFFICIENCY,
+    "CASL": 0.68,
+    "PASL": physics.PASL_EFFICIENCY,
+    "VSASL": physics.VSASL_EFFICIENCY,
+}
 # Perfusion of grey matter outside this range is a failed measurement, ml/100g/min.
 GM_CBF_RANGE = (5.0, 200.0)
 CBF_UNITS = "mL/100g/min"
@@ -88,7 +94,9 @@ def slice_delays(labelling: Labelling, slices: int) -> np.ndarray:
 
 
 def consensus_cbf(difference, m0, labelling: Labelling, *, efficiency: float, blood_t1_s: float, partition: float):
-    """Perfusion (x, y, z) in ml/100g/min from the mean difference image: Alsop et al. 2015, equations 1 and 2.
+    """Perfusion (x, y, z) in ml/100g/min from the mean difference image.
+
+    PCASL, CASL and PASL by Alsop et al. 2015, equations 1 and 2; VSASL by Qin et al. 2022.
 
     Args:
         difference: control minus label, (x, y, z).
@@ -98,9 +106,11 @@ def consensus_cbf(difference, m0, labelling: Labelling, *, efficiency: float, bl
         blood_t1_s: T1 of arterial blood, s.
         partition: blood-brain partition coefficient, ml/g.
     """
-    formula = physics.cbf_from_pcasl if labelling.kind in CONTINUOUS else physics.cbf_from_pasl
     delays = slice_delays(labelling, difference.shape[2])
     constants = {"efficiency": efficiency, "blood_t1_s": blood_t1_s, "partition": partition}
+    if labelling.kind in VELOCITY:
+        return physics.cbf_from_vsasl(difference, m0, delays, **constants)
+    formula = physics.cbf_from_pcasl if labelling.kind in CONTINUOUS else physics.cbf_from_pasl
     return formula(difference, m0, delays, labelling.duration_s, **constants)
 
 
