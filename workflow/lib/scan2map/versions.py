@@ -9,6 +9,8 @@ from __future__ import annotations
 STEP_VERSIONS: dict[str, int] = {
     "estimate_field": 2,
     "correct_motion": 3,
+    "prepare_asl": 2,
+    "quantify_cbf": 2,
 }
 
 
