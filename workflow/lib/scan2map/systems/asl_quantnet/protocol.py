@@ -115,6 +115,7 @@ def matched_noise(scorer: Scorer, scene: Scene) -> Iterator[Row]:
         yield from accuracy(scene, scan, found, "network", condition)
         yield from accuracy(scene, scan, least_squares(*given), "ls", condition)
         yield from accuracy(scene, scan, regularised_least_squares(*given), "ls_spatial", condition)
+        yield from accuracy(scene, scan, scan, "truth", condition)
         yield from bound_rows(scorer, scene, scan, condition)
         yield from coverage(scene, scan, found, condition)
 
