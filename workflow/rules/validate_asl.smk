@@ -32,6 +32,30 @@ rule run_asl_registration:
         "../../scripts/run_asl_registration.py"
 
 
+rule run_asl_experiment:
+    """Fit simulated difference signals of one subject and measure errors of perfusion and transit time."""
+    output:
+        table="<results>/validation/asl/sub-{subject}_ses-{session}_quantification.tsv",
+    log:
+        "<logs>/run_asl_experiment/sub-{subject}_ses-{session}.log",
+    benchmark:
+        "<benchmarks>/run_asl_experiment/sub-{subject}_ses-{session}.tsv"
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=int(max(2500, 8000 * PHANTOM_VOXELS_PER_MM3)),
+        runtime=10,
+    params:
+        head=config["phantom_subject"],
+        protocol=config["phantom"]["asl"],
+        settings=config["validation"]["asl_experiments"],
+        seed=config["study"]["seed"],
+        step_version=step_version("run_asl_experiment"),
+    script:
+        "../../scripts/run_asl_experiment.py"
+
+
 rule compare_scanner_perfusion:
     """Compare the mean difference image with the perfusion-weighted image that the scanner exported."""
     input:
@@ -61,6 +85,7 @@ rule validate_asl:
     input:
         experiments=(
             expand(rules.run_asl_registration.output.table, zip, **EVERYBODY)
+            + expand(rules.run_asl_experiment.output.table, zip, **EVERYBODY)
             if HAS_TRUTH
             else []
         ),

@@ -76,6 +76,17 @@ def test_a_broken_table_of_targets_is_refused(tmp_path, broken):
         load_targets(write_targets(tmp_path, *broken), ["phantom"])
 
 
+def test_an_entry_stands_for_every_combination_of_its_values(tmp_path):
+    each = {"roi": ["GM", "WM"], "snr": [2, 5]}
+    path = write_targets(tmp_path, {"id": "cbf-{roi}-{snr}", "roi": "{roi}", "metric": "snr{snr}:CBF", "each": each})
+    found = load_targets(path, ("phantom",))
+    assert [(one["id"], one["roi"], one["metric"]) for one in found] == [
+        ("cbf-GM-2", "GM", "snr2:CBF"), ("cbf-GM-5", "GM", "snr5:CBF"),
+        ("cbf-WM-2", "WM", "snr2:CBF"), ("cbf-WM-5", "WM", "snr5:CBF"),
+    ]  # fmt: skip
+    assert {one["number"] for one in found} == {0.1}
+
+
 def test_merging_keeps_rows_and_refuses_doubles(tmp_path):
     first = write_targets(tmp_path, {})
     validate(tmp_path, first, 0.02, 0.04)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,13 +25,14 @@ def load_targets(path, kinds: Collection[str]) -> list[dict]:
     """The targets that apply to a study.
 
     Args:
-        path: YAML with a list ``targets``, each with the keys named below.
+        path: YAML with a list ``targets``, each with the keys named below. An entry with ``each`` (name: values) stands
+            for one target per combination, its values filled into ``{name}`` in the texts.
         kinds: what the study is: ``phantom`` or ``scan``, and ``fsl`` where results of FSL stand beside it.
 
     Raises:
         SettingError: an entry is incomplete or an id stands twice.
     """
-    targets = yaml.safe_load(Path(path).read_text())["targets"]
+    targets = [one for entry in yaml.safe_load(Path(path).read_text())["targets"] for one in _expanded(entry)]
     needed = {"id", "description", "study", "roi", "metric", "statistic", "aggregation", "op", "number", "unit"}
     broken = [target.get("id") for target in targets if set(target) != needed or target["op"] not in OPERATORS]
     identifiers = [target["id"] for target in targets if not broken]
@@ -39,6 +41,17 @@ def load_targets(path, kinds: Collection[str]) -> list[dict]:
         allowed = ", ".join(sorted(needed))
         raise SettingError("The table of targets is not valid", file=path, found=broken or doubled, allowed=allowed)
     return [target for target in targets if target["study"] in (*kinds, "any")]
+
+
+def _expanded(entry: Mapping) -> list[dict]:
+    """One target per combination of the values of ``each``; the entry itself where it has none."""
+    texts = {key: value for key, value in entry.items() if key != "each"}
+    combinations = itertools.product(*entry.get("each", {}).values())
+    filled = [dict(zip(entry.get("each", {}), values, strict=True)) for values in combinations]
+    return [
+        {key: value.format(**names) if names and isinstance(value, str) else value for key, value in texts.items()}
+        for names in filled
+    ]
 
 
 def _measure(target: Mapping, table: pd.DataFrame, settings: Mapping) -> Interval | None:
