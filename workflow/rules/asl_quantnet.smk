@@ -30,3 +30,37 @@ rule average_delays:
         step_version=step_version("average_delays"),
     script:
         "../../scripts/average_delays.py"
+
+
+rule plot_asl_quantnet:
+    """Draw the validation of the network: amplitude, noise, and maps beside the truth, with the numbers behind them."""
+    input:
+        tables=lambda wildcards: LEARNING.evaluations(
+            "asl_quantnet", TARGETS.format(system="asl_quantnet")
+        ),
+        package=lambda wildcards: LEARNING.package("asl_quantnet"),
+        test=lambda wildcards: LEARNING.dataset(
+            "asl_quantnet", LEARNING.models["asl_quantnet"]["fold"], "test"
+        ),
+    output:
+        linearity="<results>/figures/asl_quantnet/linearity.svg",
+        noise="<results>/figures/asl_quantnet/noise.svg",
+        maps="<results>/figures/asl_quantnet/maps.png",
+        numbers=expand(
+            "<results>/figures/asl_quantnet/{figure}.tsv",
+            figure=["linearity", "noise", "maps"],
+        ),
+    log:
+        "<logs>/plot_asl_quantnet/plot_asl_quantnet.log",
+    conda:
+        "../../envs/training.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=5,
+    params:
+        settings=LEARNING.models["asl_quantnet"]["settings"],
+        variant=LEARNING.own("asl_quantnet"),
+        step_version=step_version("plot_asl_quantnet"),
+    script:
+        "../../scripts/plot_asl_quantnet.py"

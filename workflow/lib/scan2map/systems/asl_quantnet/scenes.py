@@ -104,7 +104,10 @@ def build_scene(head: Head, subject: str, settings: Mapping[str, Any], device: s
 def build_scenes(test: Sequence[Path], settings: Mapping[str, Any], device: str = "cpu") -> list[Scene]:
     """One scene per data-set file of the test part."""
     heads = load_heads(test)
-    return [build_scene(head, path.stem, settings, device) for head, path in zip(heads, map(Path, test), strict=True)]
+    return [
+        build_scene(head, path.stem.removeprefix("sub-"), settings, device)
+        for head, path in zip(heads, map(Path, test), strict=True)
+    ]
 
 
 def randomised(scene: Scene, settings: Mapping[str, Any]) -> Scene:
