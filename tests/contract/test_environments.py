@@ -24,7 +24,7 @@ def test_every_pin_is_exact(root):
         assert all(PIN.match(line) for line in requirements(root / "envs" / name)), name
 
 
-@pytest.mark.parametrize("name", ["imaging.yaml", "ingest.yaml", "fsl.yaml"])
+@pytest.mark.parametrize("name", ["imaging.yaml", "ingest.yaml", "fsl.yaml", "training.yaml"])
 def test_conda_environments_agree_with_the_lock(root, name):
     locked = {
         line.split("==")[0].lower().replace("_", "-"): line.split("==")[1]

@@ -12,7 +12,16 @@ DERIVATIVES = "<results>/derivatives/scan2map"
 TRUTH = "<results>/derivatives/phantom"
 
 config.update(settings.check_config(config))
-DATASETS = ["scan2map", *["phantom"] * (config["input"]["kind"] == "phantom")]
+DATASETS = [
+    "scan2map",
+    *["phantom"] * (config["input"]["kind"] == "phantom"),
+    *config["learning"]["systems"],
+]
+BOOTSTRAP = {
+    "confidence": config["validation"]["confidence"],
+    "resamples": config["validation"]["resamples"],
+    "seed": config["study"]["seed"],
+}
 SUBJECT_ROWS = tables.read_table(config["input"]["participants"], "participants")
 
 
@@ -56,6 +65,38 @@ def runs(wildcards, modality):
     """Whether the wildcards' session runs a modality."""
     inventory = checkpoints.build_inventory.get().output.inventory
     return (wildcards.subject, wildcards.session) in runnable(inventory, modality)
+
+
+def predicts(system, subject, session):
+    """Whether a session has what a system's prediction reads, and no step of it has failed."""
+    intake = checkpoints.build_inventory.get().output
+    needs = LEARNING.description(system)
+    failed = status.failed_steps(config["pathvars"]["logs"])
+    return (
+        all(
+            (subject, session) in runnable(intake.inventory, name)
+            for name in needs.modalities
+        )
+        and all(
+            status.files_of(intake.files, subject, session, role)
+            for role in needs.roles
+        )
+        and (subject, session, system) not in failed
+    )
+
+
+def predicted(subject, session):
+    """The systems that predict for a session."""
+    return [system for system in LEARNING.systems if predicts(system, subject, session)]
+
+
+def sessions_of(subject, system):
+    """The sessions of a subject that a system can learn from; none where it learns from digital subjects."""
+    needs = LEARNING.description(system)
+    if needs.cohort == "phantom":
+        return []
+    found = [session for name, session in sessions("anat") if name == subject]
+    return [session for session in found if predicts(system, subject, session)]
 
 
 def delay_files(suffix, extension=".nii.gz", **entities):

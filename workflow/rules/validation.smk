@@ -23,11 +23,7 @@ rule validate_rail:
         runtime=1,
     params:
         kinds=["phantom" if HAS_TRUTH else "scan"],
-        settings={
-            "confidence": config["validation"]["confidence"],
-            "resamples": config["validation"]["resamples"],
-            "seed": config["study"]["seed"],
-        },
+        settings=BOOTSTRAP,
         step_version=step_version("validate_rail"),
     script:
         "../../scripts/validate_rail.py"

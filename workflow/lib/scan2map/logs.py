@@ -19,7 +19,7 @@ MODALITIES = {"anat": "anat", "dwi": "dwi", "fmap": "dwi", "perf": "asl"}
 def _failure_record(smk) -> Path | None:
     """Where a failed session leaves its note: beside the log, one file per rule and session."""
     wildcards = getattr(smk, "wildcards", None)
-    if not getattr(wildcards, "subject", None):
+    if not (getattr(wildcards, "subject", None) and getattr(wildcards, "session", None)):
         return None
     return Path(str(smk.log[0])).with_suffix(".failed.json")
 
@@ -34,7 +34,8 @@ def _record_failure(smk, error: DataError) -> None:
     if record is None:
         return
     wildcards = {key: str(value) for key, value in dict(smk.wildcards).items()}
-    note = {"rule": getattr(smk, "rule", ""), "modality": _modality(smk.output[0]), **wildcards, "reason": str(error)}
+    modality = wildcards.get("system") or _modality(smk.output[0])
+    note = {"rule": getattr(smk, "rule", ""), "modality": modality, **wildcards, "reason": str(error)}
     record.write_text(json.dumps(note, indent=1))
 
 

@@ -43,6 +43,11 @@ def failure_notes(logs) -> list[dict]:
     return [json.loads(path.read_text()) | {"note": str(path)} for path in sorted(Path(logs).glob("*/*.failed.json"))]
 
 
+def failed_steps(logs) -> set[tuple[str, str, str]]:
+    """(subject, session, modality or system) where a step has failed."""
+    return {(note["subject"], note["session"], note["modality"]) for note in failure_notes(logs)}
+
+
 def runnable(inventory, modality: str, logs) -> list[tuple[str, str]]:
     """The sessions whose intake is complete for a modality and where no step of it, or of the anatomy, has failed.
 
@@ -51,7 +56,7 @@ def runnable(inventory, modality: str, logs) -> list[tuple[str, str]]:
         modality: ``anat``, ``dwi``, ``asl``, ``bssfp`` or ``ctmr``.
         logs: the log folder, where failed steps leave their notes.
     """
-    failed = {(note["subject"], note["session"], note["modality"]) for note in failure_notes(logs)}
+    failed = failed_steps(logs)
     pairs = [
         (row["subject"], row["session"])
         for row in _read_rows(inventory)

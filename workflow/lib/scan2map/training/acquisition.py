@@ -45,7 +45,8 @@ def fits(found: Any, demand: Mapping[str, Any]) -> bool:
     return _inside(found, demand)
 
 
-def _words(demand: Mapping[str, Any]) -> str:
+def words(demand: Mapping[str, Any]) -> str:
+    """A demand in words."""
     unit = f" {demand['unit']}" if demand.get("unit") else ""
     if "equals" in demand:
         return f"{demand['equals']}{unit}"
@@ -71,6 +72,6 @@ def check_acquisition(demands: Mapping[str, Mapping[str, Any]], found: Mapping[s
     raise DataError(
         f"The acquisition does not match what the model {package} was trained for",
         found=", ".join(f"{name} = {found.get(name, 'not known')}" for name in wrong),
-        allowed=", ".join(f"{name} = {_words(demands[name])}" for name in wrong),
+        allowed=", ".join(f"{name} = {words(demands[name])}" for name in wrong),
         remedy="correct the sidecar if it is wrong; otherwise train a model for this acquisition, or name its package",
     )

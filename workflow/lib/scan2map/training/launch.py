@@ -6,14 +6,37 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from scan2map.errors import SettingError, ToolError
 from scan2map.training.job import TrainingJob
 
 LOGGER = logging.getLogger("scan2map")
 LIBRARY = Path(__file__).resolve().parents[2]
+
+
+def train_member(
+    which: Mapping[str, str],
+    data: Mapping[str, Sequence[str]],
+    results: Mapping[str, str],
+    *,
+    model: Mapping[str, Any],
+    checkpoints,
+) -> None:
+    """Train one member of an ensemble.
+
+    Args:
+        which: ``system``, ``variant``, ``fold``, ``seed``.
+        data: files of the parts ``train`` and ``validation``.
+        results: files to write: ``weights``, ``summary``, ``history``.
+        model: ``settings``, ``training`` and ``compute`` of the variant.
+        checkpoints: folder of all checkpoints of the study.
+    """
+    folder = Path(checkpoints, which["system"], which["variant"], f"fold-{which['fold']}", f"seed-{which['seed']}")
+    files = {part: tuple(map(str, paths)) for part, paths in data.items()} | {key: str(results[key]) for key in results}
+    train(TrainingJob(**{**which, "seed": int(which["seed"])}, model=model, checkpoints=str(folder), **files))
 
 
 def train(job: TrainingJob) -> None:

@@ -1,0 +1,91 @@
+"""Apply a package to one session and write its maps with their sidecars."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from scan2map.bids.names import bids_path
+from scan2map.errors import DataError, SettingError
+from scan2map.images import save_image
+from scan2map.provenance import write_sidecar
+from scan2map.systems import load_system
+from scan2map.training import devices
+from scan2map.training.files import PredictedMap
+from scan2map.training.package import Package, check_session, load_package
+
+STEP = "predict_maps"
+
+
+def map_name(wanted: PredictedMap, subject: str, session: str) -> str:
+    """Name of a map inside the session's folder of predictions, ``perf/sub-01_ses-01_desc-x_cbf.nii.gz``."""
+    path = bids_path(wanted.datatype, wanted.suffix, sub=subject, ses=session, **wanted.entities)
+    return path.split("/", 2)[2]
+
+
+def predict_maps(
+    system: str, package_folder, inputs: Mapping[str, str], folder, *, subject: str, session: str, compute: Mapping
+) -> None:
+    """Predict the maps of one session.
+
+    Args:
+        system: its name.
+        package_folder: the model package.
+        inputs: files of the session by the names of the system's ``inputs``.
+        folder: folder of the session's maps; written whole or not at all.
+        subject, session: labels.
+        compute: block ``compute`` of the model file.
+
+    Raises:
+        DataError: the session was not acquired as the package demands, or the result is not finite.
+        SettingError: the package is damaged, or the named device is not there.
+    """
+    import torch
+
+    devices.require(compute, system)
+    torch.set_num_threads(compute["threads"])
+    package = load_package(package_folder, compute["device"])
+    if package.system != system:
+        raise SettingError("The package belongs to another system", found=package.system, allowed=system)
+    files = {name: Path(path) for name, path in inputs.items()}
+    check_session(package, files)
+    with torch.inference_mode():
+        images = load_system(package.system).predict(package, files, compute["device"])
+    _write(package, images, files, Path(folder), subject, session)
+
+
+def _write(package: Package, images: Mapping, inputs: Mapping[str, Path], folder: Path, subject: str, session: str):
+    import numpy as np
+
+    partial = folder.with_name(f".partial-{folder.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    for wanted in load_system(package.system).description.maps:
+        image = images[wanted.name]
+        if not np.isfinite(image.data).all():
+            remedy = "look at the session's input maps"
+            raise DataError(f"{package.name} predicts values of {wanted.name} that are not numbers", remedy=remedy)
+        path = partial / map_name(wanted, subject, session)
+        save_image(path, image.data, image.affine)
+        _sidecar(path, package, wanted, inputs)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(partial, folder)
+
+
+def _sidecar(path: Path, package: Package, wanted: PredictedMap, inputs: Mapping[str, Path]) -> None:
+    description = load_system(package.system).description
+    write_sidecar(
+        path,
+        step=STEP,
+        description=wanted.description,
+        sources=inputs.values(),
+        settings={"system": package.system, "variant": package.config["variant"], "members": len(package.members)},
+        units=wanted.unit,
+        Model={
+            "Package": package.name,
+            "Title": description.title,
+            "TrainedOn": "simulated subjects" if description.cohort == "phantom" else "subjects of the study",
+            "Role": wanted.role,
+        },
+    )
