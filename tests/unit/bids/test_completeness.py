@@ -196,6 +196,17 @@ def test_the_reason_names_no_folder(make):
     assert str(make.folder) not in reason
 
 
+def test_several_delays_alone_run_and_are_checked(make):
+    delays = [0.5, 0.5, 1.0, 1.0, 2.0, 2.0]
+    single = make.asl(PostLabelingDelay=delays)
+    several = BidsFile("01", "01", "asl_multipld", single.path, {}, {})
+    assert verdict("asl", make.t1w(), several, make.m0()).status == "runs"
+    make.asl(PostLabelingDelay=[*delays[:5], 0])
+    assert "PostLabelingDelay" in verdict("asl", make.t1w(), several, make.m0()).reason
+    velocity = BidsFile("01", "01", "vsasl", single.path, {}, {})
+    assert verdict("asl", make.t1w(), velocity, make.m0()).status == "incomplete"
+
+
 def test_difference_images_run(make):
     assert verdict("asl", make.t1w(), make.asl(context=("deltam",) * 6), make.m0()).status == "runs"
 

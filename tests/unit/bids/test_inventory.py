@@ -71,6 +71,18 @@ def test_files_play_their_roles_and_exist(build, study):
     assert "singlepld" in single[0]
 
 
+def test_several_delays_are_the_base_where_no_series_has_one(build, study):
+    for path in (study / "bids" / "sub-01" / "ses-01" / "perf").glob("*acq-singlepld*"):
+        path.unlink()
+    found = build()
+    roles = {
+        role: [row["path"] for row in rows(found.files) if row["role"] == role] for role in ("asl", "asl_multipld")
+    }
+    assert len(roles["asl"]) == 1
+    assert roles["asl"] == roles["asl_multipld"]
+    assert status_of(found)["01", "01", "asl"] == "runs"
+
+
 def test_the_data_set_has_no_validation_error(build, study):
     build()
     assert not [issue for issue in find_issues(study / "bids") if issue["severity"] == "error"]

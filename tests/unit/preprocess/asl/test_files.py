@@ -114,6 +114,20 @@ def test_each_kind_of_series_gives_perfusion(session, ball, tmp_path, types, sep
     assert metrics["gm_cbf"] == pytest.approx(60, rel=0.06)
 
 
+def test_several_delays_alone_give_perfusion(session, ball, tmp_path):
+    delays = [1.0, 1.0, 1.4, 1.4, 1.8, 1.8, 2.2, 2.2]
+    asl, m0 = session(["control", "label"] * 4)
+    image = load_image(asl[0])
+    for volume in (1, 3, 5, 7):
+        image.data[..., volume] = ball.m0 * (1 - physics.pcasl_difference(ball.cbf, 0.5, delays[volume], 1.8))
+    save_image(asl[0], image.data, ball.affine)
+    sidecar_path(asl[0]).write_text(json.dumps(SIDECAR | {"PostLabelingDelay": delays}))
+    out = run(tmp_path, ball, asl, m0)
+    assert pd.read_csv(out["metrics"], sep="\t").iloc[0]["gm_cbf"] == pytest.approx(60, rel=0.06)
+    facts = json.loads((tmp_path / "out_cbf.json").read_text())
+    assert (facts["Delays"], facts["PairsUsed"], facts["LabelingType"]) == ([1.0, 1.4, 1.8, 2.2], 4, "PCASL")
+
+
 def test_one_number_as_m0(session, ball, tmp_path):
     asl, m0 = session(["control", "label"] * 4, False, M0Type="Estimate", M0Estimate=830)
     out = run(tmp_path, ball, asl, m0)

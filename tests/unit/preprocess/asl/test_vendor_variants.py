@@ -12,9 +12,8 @@ from scan2map.images import load_image, save_image
 from scan2map.physics import asl as physics
 from scan2map.preprocess.asl.metadata import load_labelling
 from scan2map.preprocess.asl.motion import correct_asl_motion_files
-from scan2map.preprocess.asl.multidelay import DelaySeries, quantify_delays
 from scan2map.preprocess.asl.quality import pure_tissue_cbf
-from scan2map.preprocess.asl.quantify import quantify
+from scan2map.preprocess.asl.quantify import perfusion_of
 from scan2map.preprocess.asl.series import prepare_asl_files
 
 SLICES = 12
@@ -114,6 +113,8 @@ VARIANTS = [
             reason="another scale than the M0 image.*asl.calibration.m0_scale"),
     Variant("GE 3D, differences times 32, told", GE | {"M0Type": "Separate"}, ("deltam",), m0=LONG_TR,
             stored=(32.0, 1.0), settings={"calibration": {"m0_scale": 32}}),
+    Variant("Siemens 2D PCASL, several delays", SIEMENS | READ_2D | {"PostLabelingDelay": MULTI}, MULTI_TYPES,
+            m0=LONG_TR),
     Variant("GE 3D, several delays and durations", GE | {
         "M0Type": "Separate", "PostLabelingDelay": [0.7, 1.2, 1.7, 2.2, 2.7],
         "LabelingDuration": [1.5, 1.5, 1.8, 1.8, 1.8]}, ("deltam",) * 5, m0=LONG_TR),
@@ -220,11 +221,7 @@ def perfusion(variant, ball, folder):
     out = {"preproc": folder / "preproc.nii.gz", "m0": folder / "aligned.nii.gz", "motion": folder / "motion.tsv"}
     correct_asl_motion_files(raw, m0, labelling, 1, **out)
     found, timing, calibration = load_image(out["preproc"]).data, load_labelling(labelling), load_image(out["m0"])
-    if len(timing.labelled_delays_s) > 1:
-        series = [DelaySeries(found, timing, np.zeros(ball.m0.shape, np.float32))]
-        maps, _ = quantify_delays(series, calibration, ball.mask, ball.tissues, timing, settings)
-        return maps.images["cbf"]
-    return quantify(found, calibration, ball.mask, ball.tissues, timing, settings).cbf
+    return perfusion_of(found, calibration, ball.mask, ball.tissues, timing, settings).cbf
 
 
 @pytest.mark.parametrize("variant", [one for one in VARIANTS if not one.reason], ids=lambda variant: variant.name)

@@ -11,7 +11,7 @@ import nibabel as nib
 
 from scan2map.bids import asl_checks, dwi_checks
 from scan2map.bids.layout import BidsFile
-from scan2map.bids.roles import MODALITIES
+from scan2map.bids.roles import BASE_ASL_ROLES, MODALITIES, base_asl_role
 
 NO_CORRECTION = "no reversed phase encoding: no susceptibility correction"
 RE_EXPORT = "export the series again, or exclude it in the exclusions table"
@@ -84,9 +84,9 @@ def _image_problem(file: BidsFile, session: Session) -> str | None:
         return "the image cannot be read" if shape is None else f"the image has {len(shape)} axes, not 3 or 4"
     expected = session.expected.get(file.role, {})
     problem = _count_problem(file, shape, expected)
-    if problem or file.role not in ("dwi", "asl", "epi"):
+    if problem or file.role not in ("dwi", "epi", *BASE_ASL_ROLES):
         return problem
-    if file.role == "asl":
+    if file.role in BASE_ASL_ROLES:
         return asl_checks.asl_problem(file, shape, next(iter(session.of("m0")), None), session.asl)
     if file.role == "epi":
         return dwi_checks.encoding_problem(file)
@@ -129,9 +129,10 @@ def _judge_dwi(session: Session) -> Verdict:
 
 
 def _judge_asl(session: Session) -> Verdict:
-    if not session.of("asl"):
-        return _missing(session, "asl", "single-delay ASL series")
-    verdict = _first_problem(session, "asl", "m0") or Verdict("runs")
+    base = base_asl_role(session.files)
+    if base is None:
+        return _missing(session, "asl", "PCASL, CASL or PASL series")
+    verdict = _first_problem(session, base, "m0") or Verdict("runs")
     broken_m0 = session.broken_text("asl", "m0scan")
     return incomplete(broken_m0) if verdict.status != "runs" and broken_m0 else verdict
 

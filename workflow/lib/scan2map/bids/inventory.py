@@ -12,7 +12,7 @@ from typing import Any
 from scan2map.bids.completeness import Session, Verdict, group_by_session, judge
 from scan2map.bids.dataset import write_dataset_files
 from scan2map.bids.layout import BidsFile, read_layout
-from scan2map.bids.roles import MODALITIES, MODALITY_OF_ROLE
+from scan2map.bids.roles import MODALITIES, MODALITY_OF_ROLE, base_asl_role
 from scan2map.bids.study_map import read_study_map
 from scan2map.errors import SettingError
 from scan2map.tables import read_exclusions, write_table
@@ -108,11 +108,17 @@ def _series_rows(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def _roles_of(file: BidsFile, base: str | None) -> tuple[str, ...]:
+    """The roles that a file plays in its session: the base series of labelling is ``asl`` whatever its delays."""
+    return (file.role, "asl") if file.role == base != "asl" else (file.role,)
+
+
 def _files_rows(groups: dict[Pair, list[BidsFile]]) -> list[dict[str, str]]:
     return [
-        {"subject": pair[0], "session": pair[1], "role": file.role, "path": file.path.as_posix()}
+        {"subject": pair[0], "session": pair[1], "role": role, "path": file.path.as_posix()}
         for pair, files in groups.items()
         for file in files
+        for role in _roles_of(file, base_asl_role(files))
     ]
 
 

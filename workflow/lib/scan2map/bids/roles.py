@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 MODALITIES = ("anat", "dwi", "asl", "bssfp", "ctmr")
 LABELLING_OF_VELOCITY = "VSASL"
+# The labelled series that gives a session its grid, its M0 and its CBF: the first of these roles that it has.
+BASE_ASL_ROLES = ("asl", "asl_multipld")
 
 # BIDS suffix -> modality of a raw file.
 MODALITY_OF_SUFFIX = {
@@ -38,6 +41,12 @@ def _asl_role(metadata: dict[str, Any]) -> str:
     if metadata.get("ArterialSpinLabelingType") == LABELLING_OF_VELOCITY:
         return "vsasl"
     return "asl_multipld" if len(delays_s(metadata)) > 1 else "asl"
+
+
+def base_asl_role(files: Iterable) -> str | None:
+    """The role of a session's base series among its files (each with a ``role``); ``None`` if it has none."""
+    found = {file.role for file in files}
+    return next((role for role in BASE_ASL_ROLES if role in found), None)
 
 
 def _mp2rage_role(entities: dict[str, str]) -> str:

@@ -167,6 +167,19 @@ def quantify(
     return Perfusion(cbf.astype(np.float32), difference, calibrated, pairs, fate, assumptions)
 
 
+def perfusion_of(series: np.ndarray, *arguments) -> Perfusion:
+    """Perfusion map of one series: the consensus formula for one delay, the joint fit for several.
+
+    Args:
+        series, arguments: as in :func:`quantify`.
+    """
+    # That module builds on this one.
+    from scan2map.preprocess.asl.several_delays import has_several_delays, quantify_several
+
+    labelling = arguments[3]
+    return (quantify_several if has_several_delays(labelling) else quantify)(series, *arguments)
+
+
 def quantify_cbf_files(
     series, m0, mask, labelling, transform, t1w, tissues: dict[str, str], settings: dict,
     *, cbf, cbf_t1w, deltam, calibrated, pairs,
@@ -188,7 +201,7 @@ def quantify_cbf_files(
     image, m0_image, brain = load_image(series), load_image(m0), load_image(mask)
     require_same_grid(image, brain, names=("ASL series", "brain mask"))
     inside, fractions = brain.data > 0, {label: load_image(tissues[label]).data for label in TISSUES}
-    found = quantify(image.data, m0_image, inside, fractions, load_labelling(labelling), settings)
+    found = perfusion_of(image.data, m0_image, inside, fractions, load_labelling(labelling), settings)
     values = correct_partial_volume(found.cbf, inside, fractions, image.affine, settings["partial_volume"])
     gate_cbf(found.cbf, inside, fractions, file=series)
     used = {"sources": [series, m0, mask], "settings": settings, "step": "quantify_cbf"}
