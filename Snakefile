@@ -49,7 +49,7 @@ rule all:
 
 
 onstart:
-    doctor.require_engines(config)
+    doctor.require_engines(config, local=workflow.local_exec)
 
 
 onerror:

@@ -60,12 +60,17 @@ def job(folder: Path, data: list[str], settings: dict, seed: int = 1):
     return TrainingJob("toy", "default", "main", seed, settings, **parts, **files)
 
 
-def start(installed: Path, job_file: Path, *prefix: str) -> subprocess.Popen:
+def start(installed: Path, job_file: Path) -> subprocess.Popen:
     """Start a process that trains a saved job."""
     code = "import with_toy; from scan2map.training.job import main; main()"
+    return start_program(installed, ["-c", code, str(job_file)])
+
+
+def start_program(installed: Path, arguments: list[str]) -> subprocess.Popen:
+    """Start Python with the toy on its path."""
     path = os.pathsep.join([str(LIBRARY), str(installed)])
     return subprocess.Popen(
-        [sys.executable, *prefix, "-c", code, str(job_file)],
+        [sys.executable, *arguments],
         env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -26,6 +26,16 @@ def test_an_engine_that_is_absent_stops_the_run(monkeypatch, tmp_path):
         doctor.require_engines(configured(fieldmap={"engine": "fsl"}))
 
 
+def test_a_model_on_a_device_that_is_absent_stops_a_local_run(monkeypatch):
+    monkeypatch.setattr(doctor, "INTAKE_PROGRAMS", {})
+    half = {"asl_quantnet": {"compute": {"device": "cpu", "precision": "16-mixed"}}}
+    config = configured(learning={"systems": ["asl_quantnet"], "overrides": half})
+    with pytest.raises(SettingError, match="asl_quantnet: precision 16-mixed needs a GPU"):
+        doctor.require_engines(config)
+    doctor.require_engines(config, local=False)
+    doctor.require_engines(configured(learning={"systems": ["asl_quantnet"]}))
+
+
 def test_input_folders_that_do_not_exist_are_listed(monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "INTAKE_PROGRAMS", {})
     rows = [

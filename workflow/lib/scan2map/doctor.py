@@ -32,6 +32,16 @@ def missing_device(config: dict) -> list[str]:
     return [] if torch.cuda.is_available() else ["study.device is cuda, but torch finds no GPU on this machine"]
 
 
+def missing_model_devices(config: dict) -> list[str]:
+    """What the study's learned systems lack on this machine: the device and the precision that their settings name."""
+    from scan2map.training import devices
+    from scan2map.training.settings import load_model
+
+    settings = config["learning"]
+    models = {name: load_model(name, settings["overrides"].get(name)) for name in settings["systems"]}
+    return [f"{name}: {problem}" for name, model in models.items() for problem in devices.missing(model["compute"])]
+
+
 def missing_fsl(config: dict) -> list[str]:
     """What the FSL engine lacks, when the configuration asks for it."""
     from scan2map.tools.fsl import missing_tools
@@ -60,19 +70,25 @@ def problems(config: dict, participants: list[dict]) -> list[str]:
     return [
         *missing_programs(config),
         *missing_device(config),
+        *missing_model_devices(config),
         *missing_fsl(config),
         *missing_inputs(config, participants),
         *missing_atlases(config, participants),
     ]
 
 
-def require_engines(config: dict) -> None:
-    """Stop before the first job when an engine that the configuration names is not there.
+def require_engines(config: dict, *, local: bool = True) -> None:
+    """Stop before the first job when an engine or a device that the configuration names is not there.
+
+    Args:
+        config: the checked configuration.
+        local: jobs run on this machine; elsewhere each job looks at its own device before it starts.
 
     Raises:
         SettingError: everything that is missing, at once.
     """
     missing = [*missing_programs(config), *missing_fsl(config)]
+    missing += missing_model_devices(config) if local else []
     if missing:
         raise SettingError("Not ready to run:\n  - " + "\n  - ".join(missing))
 
