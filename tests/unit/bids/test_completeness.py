@@ -203,6 +203,9 @@ def test_several_delays_alone_run_and_are_checked(make):
     assert verdict("asl", make.t1w(), several, make.m0()).status == "runs"
     make.asl(PostLabelingDelay=[*delays[:5], 0])
     assert "PostLabelingDelay" in verdict("asl", make.t1w(), several, make.m0()).reason
+    make.asl(PostLabelingDelay=delays)
+    broken = ({"modality": "asl", "suffix": "asl", "text": "series 9 was not used: images are missing"},)
+    assert "images are missing" in verdict("asl", make.t1w(), several, make.m0(), broken=broken).reason
     velocity = BidsFile("01", "01", "vsasl", single.path, {}, {})
     assert verdict("asl", make.t1w(), velocity, make.m0()).status == "incomplete"
 

@@ -130,7 +130,8 @@ def _judge_dwi(session: Session) -> Verdict:
 
 def _judge_asl(session: Session) -> Verdict:
     base = base_asl_role(session.files)
-    if base is None:
+    # A series with several delays does not stand in for a single-delay one that could not be used.
+    if base is None or (base != "asl" and session.broken_text("asl", "asl")):
         return _missing(session, "asl", "PCASL, CASL or PASL series")
     verdict = _first_problem(session, base, "m0") or Verdict("runs")
     broken_m0 = session.broken_text("asl", "m0scan")
