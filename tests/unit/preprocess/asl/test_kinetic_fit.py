@@ -176,3 +176,34 @@ def test_gpu_finds_what_the_cpu_finds():
 def test_what_does_not_fit_together_is_refused(arguments, message):
     with pytest.raises(SettingError, match=message):
         fit_kinetic(**{"difference": np.zeros((3, 12)), "design": JOINT} | arguments)
+
+
+@pytest.mark.parametrize("model", kinetics.MODELS)
+def test_prior_of_the_transit_time_gives_the_most_probable_values(model):
+    """Against scipy on residuals with one more row: (ATT − μ) σ / s."""
+    data, sigma, *_ = noisy(PCASL, 2, 10, model=model)
+    mean, sd = 1.4, 0.5
+    found = fit_kinetic(data, PCASL, FitOptions(model=model, att_prior_s=(mean, sd), noise_sd=float(sigma)))
+    for index, signals in enumerate(data):
+
+        def residual(parameters, signals=signals):
+            misfit = kinetics.difference_signals(PCASL, *map(np.array, parameters), model=model) - signals
+            return np.append(misfit, (parameters[1] - mean) * sigma / sd) / sigma
+
+        bounds = ([0, 0], [250, 4])
+        starts = [(40.0, att) for att in (0.4, 0.9, 1.3, 1.7, 2.2, 3.0)]
+        lowest = min(least_squares(residual, one, bounds=bounds, x_scale=[50, 1]).cost for one in starts)
+        mine = residual([float(found.cbf[index]), float(found.att_s[index])])
+        assert 0.5 * mine @ mine <= lowest * (1 + 1e-6)
+    assert torch.isfinite(found.sd_att_s).all()
+    assert (found.sd_att_s <= sd).all()
+
+
+def test_prior_takes_the_noise_from_the_residuals_where_it_is_not_given():
+    repeated = kinetics.join_designs(*[JOINT] * 4)
+    data, sigma, *_ = noisy(repeated, 2, 300)
+    given, estimated = (
+        fit_kinetic(data, repeated, FitOptions(att_prior_s=(1.4, 0.3), noise_sd=noise))
+        for noise in (float(sigma), None)
+    )
+    assert float(((given.att_s - estimated.att_s).abs() < 0.02).double().mean()) > 0.98

@@ -1,6 +1,7 @@
 """Perfusion and arterial transit time of many voxels at once: bounded least squares, with its uncertainty.
 
-For each voxel, the fit minimises Σⱼ wⱼ (ΔMⱼ − m(CBF, ATT, aBV)ⱼ)² within bounds. The signal is linear in CBF (nearly so
+For each voxel, the fit minimises Σⱼ wⱼ (ΔMⱼ − m(CBF, ATT, aBV)ⱼ)² within bounds (as an option, plus the square of the
+distance of ATT from a prior, σ² (ATT − μ)² / s²: the most probable values). The signal is linear in CBF (nearly so
 in the general kinetic model) but not in ATT, where it has kinks and sometimes several minima. So the cost is first
 profiled over a dense grid of transit times with the best CBF at each (variable projection, [1]); the deepest minima
 are then polished by a projected Levenberg–Marquardt iteration with analytic derivatives, and the best one stays.
@@ -13,7 +14,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -52,6 +53,7 @@ class FitOptions:
         grid_step_s: spacing of the transit times of the profile, s.
         starts: how many minima of the profile are polished.
         iterations: at most, of the polish.
+        att_prior_s: mean and standard deviation of a normal prior of the transit time, s; None for plain least squares.
         noise_sd: σ of one volume of weight 1, relative to M0; None to estimate it from the residual of each voxel.
     """
 
@@ -65,6 +67,7 @@ class FitOptions:
     grid_step_s: float = 0.1
     starts: int = 2
     iterations: int = 30
+    att_prior_s: tuple[float, float] | None = None
     noise_sd: float | None = None
 
     def bounds(self) -> list[tuple[float, float]]:
@@ -80,6 +83,7 @@ class KineticFit(NamedTuple):
         att_s: arterial transit time, s.
         arterial_volume: arterial blood volume, ml/ml; None where it was not fitted.
         sd_cbf, sd_att_s, sd_arterial_volume: Cramér–Rao standard deviations; infinite where nothing is determined.
+        att_prior_s: mean and standard deviation of a normal prior of the transit time, s; None for plain least squares.
         noise_sd: σ of one volume of weight 1 from the residual (NaN without spare volumes), or the one that was given.
         cost: weighted sum of squared residuals.
         status: see ``STATUS``, int8.
@@ -118,9 +122,15 @@ def fit_kinetic(
     Raises:
         SettingError: shapes, bounds, model or weights do not fit together; fewer different volumes than parameters.
     """
-    problem, spare = as_problem(
-        difference, design, options or FitOptions(), delay_offset_s=delay_offset_s, weights=weights, device=device
-    )
+    options = options or FitOptions()
+    settings = {"delay_offset_s": delay_offset_s, "weights": weights, "device": device}
+    problem, spare = as_problem(difference, design, options, **settings)
+    if options.att_prior_s is not None:
+        noise_sd = options.noise_sd
+        if noise_sd is None:
+            alone = fit_kinetic(difference, design, replace(options, att_prior_s=None), **settings)
+            noise_sd = common_noise_sd(alone.noise_sd)
+        problem = problem._replace(prior_weight=(noise_sd / options.att_prior_s[1]) ** 2)
     parts = [_fit_chunk(problem.take(some), spare[some], len(design)) for some in _chunks(problem.offset_s)]
     order = torch.argsort(torch.cat(list(_chunks(problem.offset_s))))
     return KineticFit(*(None if part[0] is None else torch.cat(part)[order] for part in zip(*parts, strict=True)))
@@ -144,6 +154,20 @@ def as_problem(
     limits = _column(np.array(options.bounds()), data.device).expand(-1, -1, len(data))
     problem = Problem(merged, design_once, _column(weights_once, data.device), options, *per_voxel, *limits.unbind(1))
     return problem, _spare_scatter(data.T, merged, weights, groups)
+
+
+def common_noise_sd(noise_sd: torch.Tensor) -> float:
+    """One σ for all voxels, of a volume of weight 1: the median of the voxels' own.
+
+    Raises:
+        SettingError: the residuals say nothing about noise.
+    """
+    if torch.isnan(noise_sd).any():
+        raise SettingError(
+            "The noise cannot be told from the residuals", found="as many parameters as volumes",
+            remedy="give its standard deviation, or fit without prior and spatial regularisation",
+        )  # fmt: skip
+    return max(float(noise_sd.median()), 1e-12)
 
 
 def _check(data: torch.Tensor, design: LabelDesign, options: FitOptions, weights: np.ndarray) -> None:
@@ -250,6 +274,9 @@ def summary(problem: Problem, found: Polished, spare: torch.Tensor, volumes: int
     signal, jacobian = problem.evaluate(parameters)
     cost = (problem.weights * (problem.data - signal) ** 2).sum(0) + spare
     scaled = [column * problem.weights.sqrt() for column in jacobian]
+    if problem.prior_weight:
+        known = torch.zeros_like(scaled[0][:1])
+        scaled = [torch.cat([one, known + problem.prior_weight**0.5 * (k == 1)]) for k, one in enumerate(scaled)]
     freedom = volumes - len(parameters)
     if problem.options.noise_sd is not None:
         noise = torch.full_like(cost, problem.options.noise_sd)

@@ -64,7 +64,7 @@ class _State(NamedTuple):
     @classmethod
     def at(cls, problem: Problem, parameters: torch.Tensor, damping: torch.Tensor) -> _State:
         signal, jacobian = problem.evaluate(parameters)
-        cost = (problem.weights * (problem.data - signal) ** 2).sum(0)
+        cost = problem.cost(signal, parameters[1])
         return cls(parameters, signal, tuple(jacobian), cost, damping)
 
     def take(self, voxels: torch.Tensor) -> _State:
@@ -95,8 +95,10 @@ def _step(problem: Problem, state: _State) -> tuple[_State, torch.Tensor]:
     low, high = problem.low, problem.high
     residual = problem.weights * (problem.data - state.signal)
     slope = torch.stack([(column * residual).sum(0) for column in state.jacobian])
+    slope[1] -= problem.prior_weight * problem.prior_offset_s(state.parameters[1])
     held = ((state.parameters <= low) & (slope <= 0)) | ((state.parameters >= high) & (slope >= 0))
-    step = damped_step([column * problem.weights.sqrt() for column in state.jacobian], slope, held, state.damping)
+    columns = [column * problem.weights.sqrt() for column in state.jacobian]
+    step = damped_step(columns, slope, held, state.damping, problem.prior_weight)
     target = (state.parameters + step).clamp(low, high)
     trial = _State.at(problem, target, state.damping)
     better = trial.cost < state.cost
@@ -108,14 +110,18 @@ def _step(problem: Problem, state: _State) -> tuple[_State, torch.Tensor]:
     return after, small | settled | (damping > LAST_DAMPING)
 
 
-def damped_step(columns, slope: torch.Tensor, held: torch.Tensor, damping: torch.Tensor) -> torch.Tensor:
-    """Solution of (JᵀJ + μ diag JᵀJ) δ = slope, with held parameters left where they are; (parameters, voxels).
+def damped_step(
+    columns, slope: torch.Tensor, held: torch.Tensor, damping: torch.Tensor, prior_weight: float = 0.0
+) -> torch.Tensor:
+    """Solution of (A + μ diag A) δ = slope, with held parameters left where they are; (parameters, voxels).
 
-    By a Cholesky factorisation written out over the few parameters, so that it runs over all voxels at once.
+    A is JᵀJ plus the weight of the prior of the second parameter. By a Cholesky factorisation written out over the
+    few parameters, so that it runs over all voxels at once.
     """
     count = len(columns)
     free = (~held).to(slope.dtype)
     matrix = [[(columns[i] * columns[j]).sum(0) * free[i] * free[j] for j in range(i + 1)] for i in range(count)]
+    matrix[1][1] = matrix[1][1] + prior_weight * free[1]
     factor: list[list[torch.Tensor]] = []
     solved: list[torch.Tensor] = []
     for i in range(count):

@@ -27,6 +27,7 @@ class Problem(NamedTuple):
         offset_s: added to the delays, (voxels,).
         tissue_t1_s: (voxels,).
         low, high: bounds of the parameters, (parameters, voxels).
+        prior_weight: weight of the squared distance of the transit time from its prior, 1/s²; 0 without a prior.
     """
 
     data: torch.Tensor
@@ -37,6 +38,7 @@ class Problem(NamedTuple):
     tissue_t1_s: torch.Tensor
     low: torch.Tensor
     high: torch.Tensor
+    prior_weight: float = 0.0
 
     def take(self, voxels: torch.Tensor) -> Problem:
         """The problem of some of the voxels."""
@@ -65,6 +67,15 @@ class Problem(NamedTuple):
         kinks = self.design.kinks_s(float(self.offset_s[0]), arterial_lead_s=lead)
         inner = kinks[(kinks > low + 3 * KINK_GAP_S) & (kinks < high - 3 * KINK_GAP_S)]
         return torch.tensor([low, *inner, high], dtype=torch.float64, device=self.data.device)
+
+    def prior_offset_s(self, att_s: torch.Tensor) -> torch.Tensor:
+        """Distance of a transit time from its prior, s (0 without a prior)."""
+        return att_s - self.options.att_prior_s[0] if self.prior_weight else torch.zeros_like(att_s)
+
+    def cost(self, signal: torch.Tensor, att_s: torch.Tensor) -> torch.Tensor:
+        """What is minimised, (voxels,): weighted squares of the residuals, and of the distance from the prior."""
+        misfit = (self.weights * (self.data - signal) ** 2).sum(0)
+        return misfit + self.prior_weight * self.prior_offset_s(att_s) ** 2
 
     def arrival_s(self, att_s: torch.Tensor) -> torch.Tensor:
         """When label reaches the artery of a voxel, s."""

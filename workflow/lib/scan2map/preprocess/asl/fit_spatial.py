@@ -24,7 +24,7 @@ import torch
 
 from scan2map.errors import SettingError
 from scan2map.physics.asl_kinetics import LabelDesign
-from scan2map.preprocess.asl.fit import FitOptions, KineticFit, as_problem, fit_kinetic, summary
+from scan2map.preprocess.asl.fit import FitOptions, KineticFit, as_problem, common_noise_sd, fit_kinetic, summary
 from scan2map.preprocess.asl.fit_polish import Polished
 from scan2map.preprocess.asl.fit_problem import Problem
 
@@ -135,21 +135,10 @@ def fit_kinetic_regularised(
     around = neighbours(mask > 0, voxel_size_mm, data.device)
     start = fit_kinetic(around.mean(data.T.to(torch.float64)).T, design, options, **settings)
     problem, spare = as_problem(data, design, options, **settings)
-    variance = _noise_variance(alone.noise_sd)
-    scaled = problem._replace(weights=problem.weights / variance)
+    scaled = problem._replace(weights=problem.weights / common_noise_sd(alone.noise_sd) ** 2)
     found = _descend(scaled, _parameters(start), around, smoothness)
     converged = torch.ones_like(spare, dtype=torch.bool)
     return summary(problem, Polished(found, spare, converged), spare, len(design))
-
-
-def _noise_variance(noise_sd: torch.Tensor) -> torch.Tensor:
-    """One σ² for all voxels, of a volume of weight 1: the median of the voxels' own."""
-    if torch.isnan(noise_sd).any():
-        raise SettingError(
-            "The noise cannot be told from the residuals", found="as many parameters as volumes",
-            remedy="give its standard deviation, or fit without spatial regularisation",
-        )  # fmt: skip
-    return noise_sd.median().clamp_min(1e-12) ** 2
 
 
 def _parameters(fit: KineticFit) -> torch.Tensor:
