@@ -17,6 +17,8 @@ from scan2map.reporting.pictures import Picture, picture_of
 CARPET_LIMIT_SD = 8.0
 OUTLIER_COLOUR = "#E69F00"
 CARPET_ASPECT, PANEL_ASPECT = 0.36, 1.12
+# So many shells or fewer have discs of the same size.
+MOST_PANELS = 3
 
 
 def _figure(width_px: float, height_px: float):
@@ -118,10 +120,12 @@ def gradient_directions(inputs: Mapping[str, str], options: Mapping, style: Styl
     """
     directions, shells = _weighted_directions(inputs)
     values = np.unique(shells)
-    side = min(style.width_px / max(len(values), 3), style.width_px / 3)
-    figure = _figure(side * len(values), side * PANEL_ASPECT)
+    width = 1 / max(len(values), MOST_PANELS)
+    height_px = PANEL_ASPECT * width * style.width_px
+    figure = _figure(style.width_px, height_px)
     for place, value in enumerate(values):
-        axes = figure.add_axes((place / len(values), 0, 1 / len(values), 1 / PANEL_ASPECT))
+        left = 0.5 + (place - len(values) / 2) * width
+        axes = figure.add_axes((left, 0, width, 1 / PANEL_ASPECT))
         _draw_disc(axes, directions[shells == value])
         axes.set_title(f"b = {value:.0f} s/mm², {int((shells == value).sum())} volumes", color=INK, fontsize=10)
     return [picture_of(figure, alt=options["alt"])]
