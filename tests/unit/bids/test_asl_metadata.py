@@ -79,6 +79,18 @@ def test_one_delay_is_one_number():
     }
 
 
+def test_differences_of_a_scanner_count_as_pairs():
+    series = FakeSeries([None] * 3, [""] * 3)
+    pattern = {"_volume_pattern": "m0scan (deltam)"}
+    assert asl_fields(series, pattern, {}, has_m0scan=False) == {"M0Type": "Included", "TotalAcquiredPairs": 2}
+
+
+def test_dummy_volumes_have_no_delay():
+    comments = ["control PLD 0 ms", "label PLD 900 ms", "control PLD 900 ms"]
+    series = FakeSeries(["M_ZERO_SCAN", "LABEL", "CONTROL"], comments)
+    assert asl_fields(series, TEMPLATE, {}, has_m0scan=False)["PostLabelingDelay"] == 0.9
+
+
 def test_delays_are_left_to_the_converter_where_no_comment_tells_them():
     fields = asl_fields(FakeSeries(["CONTROL", "LABEL"], ["", ""]), {}, {"M0Type": "Estimate"}, has_m0scan=True)
     assert fields == {"M0Type": "Estimate", "TotalAcquiredPairs": 1}

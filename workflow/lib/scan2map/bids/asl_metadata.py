@@ -13,6 +13,8 @@ from scan2map.errors import DataError
 # DICOM ASL Context (PS3.3 section C.8.13.5.14) -> BIDS volume_type.
 DICOM_CONTEXTS = {"CONTROL": "control", "LABEL": "label", "M_ZERO_SCAN": "m0scan"}
 VOLUME_TYPES = ("control", "label", "m0scan", "deltam", "cbf", "noRF", "n/a")
+# Volumes that carry perfusion.
+PERFUSION = ("control", "label", "deltam")
 COMMENT_FIELDS = {"{context}": r"(?P<context>control|label|m0scan)", "{delay_ms}": r"(?P<delay_ms>\d+(?:\.\d+)?)"}
 
 
@@ -90,11 +92,11 @@ def volume_delays_s(series: DicomSeries, meta: dict[str, Any]) -> list[float] | 
 
 
 def _delays(types: Sequence[str], delays_s: Sequence[float]) -> float | list[float]:
-    """One number if all labelled volumes share a delay, else one per volume with 0 for M0 volumes (as BIDS asks)."""
-    of_pairs = {delay for delay, kind in zip(delays_s, types, strict=True) if kind != "m0scan"}
+    """One number if all labelled volumes share a delay, else one per volume with 0 for the others (as BIDS asks)."""
+    of_pairs = {delay for delay, kind in zip(delays_s, types, strict=True) if kind in PERFUSION}
     if len(of_pairs) == 1:
         return of_pairs.pop()
-    return [0.0 if kind == "m0scan" else delay for delay, kind in zip(delays_s, types, strict=True)]
+    return [delay if kind in PERFUSION else 0.0 for delay, kind in zip(delays_s, types, strict=True)]
 
 
 def asl_fields(series: DicomSeries, meta: dict[str, Any], sidecar: dict[str, Any], has_m0scan: bool) -> dict[str, Any]:
@@ -111,7 +113,10 @@ def asl_fields(series: DicomSeries, meta: dict[str, Any], sidecar: dict[str, Any
     """
     types = volume_types(series, meta)
     m0_type = "Included" if "m0scan" in types else "Separate" if has_m0scan else "Absent"
-    fields = {"M0Type": sidecar.get("M0Type", m0_type), "TotalAcquiredPairs": types.count("label")}
+    fields = {
+        "M0Type": sidecar.get("M0Type", m0_type),
+        "TotalAcquiredPairs": types.count("label") or types.count("deltam"),
+    }
     delays_s = volume_delays_s(series, meta)
     if delays_s:
         fields["PostLabelingDelay"] = _delays(types, delays_s)
