@@ -133,6 +133,11 @@ VARIANTS = [
         "PhilipsScaleSlope": 0.02}, stored=(4.0 * 0.05, 4.0 * 0.02)),
     Variant("Philips 2D PCASL, display and float values", PHILIPS | READ_2D | DISPLAY, m0=LONG_TR | {
         "UsePhilipsFloatNotDisplayScaling": 1}, stored=(4.0 * 0.05, 1.0)),
+    Variant("Philips 2D PCASL, real-world values", PHILIPS | READ_2D | {
+        "PhilipsRWVSlope": 4.0, "PhilipsScaleSlope": 0.05, "UsePhilipsFloatNotDisplayScaling": 1},
+        m0=LONG_TR, stored=(4.0 * 0.05, 1.0)),
+    Variant("Philips scale of an unknown kind", PHILIPS | READ_2D | {"UsePhilipsFloatNotDisplayScaling": 2}, m0=LONG_TR,
+            reason="UsePhilipsFloatNotDisplayScaling.*0 .display values. or 1"),
     Variant("Philips display values without a slope", PHILIPS | READ_2D | DISPLAY | {"PhilipsScaleSlope": None},
             m0=LONG_TR, reason="PhilipsScaleSlope cannot be used"),
     Variant("Philips 3D GRASE, M0 estimated", PHILIPS | READ_3D | {"M0Type": "Estimate", "M0Estimate": 830.0}),
