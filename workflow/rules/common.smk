@@ -38,11 +38,17 @@ def derivative(datatype, suffix, extension=".nii.gz", root=DERIVATIVES, **entiti
     return f"{root}/{name}"
 
 
+@cache
+def intake():
+    """The tables of the inventory. Raises until they are made, which tells Snakemake to wait for them."""
+    return checkpoints.build_inventory.get().output
+
+
 def bids_files(role):
     """Input function: the BIDS files that play a role in the wildcards' session."""
 
     def lookup(wildcards):
-        table = checkpoints.build_inventory.get().output.files
+        table = intake().files
         return status.files_of(table, wildcards.subject, wildcards.session, role)
 
     return lookup
@@ -58,27 +64,27 @@ def runnable(inventory, modality):
 
 def sessions(modality):
     """The (subject, session) pairs that run a modality: complete at intake, and no failed step since."""
-    return list(runnable(checkpoints.build_inventory.get().output.inventory, modality))
+    return list(runnable(intake().inventory, modality))
 
 
 def runs(wildcards, modality):
     """Whether the wildcards' session runs a modality."""
-    inventory = checkpoints.build_inventory.get().output.inventory
-    return (wildcards.subject, wildcards.session) in runnable(inventory, modality)
+    return (wildcards.subject, wildcards.session) in runnable(
+        intake().inventory, modality
+    )
 
 
 def predicts(system, subject, session):
     """Whether a session has what a system's prediction reads, and no step of it has failed."""
-    intake = checkpoints.build_inventory.get().output
     needs = LEARNING.description(system)
     failed = status.failed_steps(config["pathvars"]["logs"])
     return (
         all(
-            (subject, session) in runnable(intake.inventory, name)
+            (subject, session) in runnable(intake().inventory, name)
             for name in needs.modalities
         )
         and all(
-            status.files_of(intake.files, subject, session, role)
+            status.files_of(intake().files, subject, session, role)
             for role in needs.roles
         )
         and (subject, session, system) not in failed
@@ -117,7 +123,7 @@ def delay_files(suffix, extension=".nii.gz", **entities):
 
 def multidelay_sessions():
     """The sessions that run ASL and have a series with several delays: as lists ``subject`` and ``session``."""
-    table = checkpoints.build_inventory.get().output.files
+    table = intake().files
     pairs = [
         pair
         for pair in sessions("asl")

@@ -1,4 +1,4 @@
-"""Write the generated pages: ``config/README.md`` from the schemas, the README's table of validation numbers."""
+"""Write what is generated: ``config/README.md``, the README's validation numbers, resources in the Slurm profile."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import re
 from pathlib import Path
 
-from scan2map import config
+from scan2map import config, profiles
 
 ROOT = config.SCHEMA_FOLDER.parents[1]
 MARKERS = re.compile(r"(<!-- validation: written by make docs -->\n).*?(<!-- validation: end -->)", re.DOTALL)
@@ -38,10 +38,12 @@ def readme(text: str, folder: Path) -> str:
 
 
 def main() -> None:
-    """Write the generated pages."""
+    """Write the generated pages and the generated part of the profile."""
     (ROOT / "config" / "README.md").write_text(config.reference_page())
     page = ROOT / "README.md"
     page.write_text(readme(page.read_text(), ROOT / "docs" / "validation"))
+    slurm = ROOT / "config" / "profiles" / "slurm" / "profile.yaml"
+    slurm.write_text(profiles.profile(slurm.read_text(), ROOT / "workflow" / "rules"))
 
 
 if __name__ == "__main__":

@@ -38,9 +38,16 @@ def files_of(table, subject: str, session: str, role: str) -> list[str]:
     return list(files.get((subject, session, role), []))
 
 
+@cache
+def _notes(logs: str, modified_ns: tuple[int, ...]) -> list[dict]:
+    return [json.loads(path.read_text()) | {"note": str(path)} for path in sorted(Path(logs).glob("*/*.failed.json"))]
+
+
 def failure_notes(logs) -> list[dict]:
     """The failure notes that rules left in their log folders, each with its file under ``note``."""
-    return [json.loads(path.read_text()) | {"note": str(path)} for path in sorted(Path(logs).glob("*/*.failed.json"))]
+    # Asked for once per session: the folders are listed again only when something was written into one.
+    folders = os.scandir(logs) if Path(logs).is_dir() else ()
+    return _notes(str(logs), tuple(sorted(folder.stat().st_mtime_ns for folder in folders if folder.is_dir())))
 
 
 def failed_steps(logs) -> set[tuple[str, str, str]]:
