@@ -6,6 +6,10 @@ DELAY_ROLES = delay_outputs.roles(config["asl"]["multidelay"]["series"])
 MULTIDELAY_MAPS = delay_outputs.map_files(
     derivative, config["asl"]["multidelay"]["arterial_component"]
 )
+# FSL's programs are run by packages that nothing else needs.
+REGISTRATION_ENVIRONMENT = {"embedded": "imaging", "fsl": "fsl"}[
+    config["asl"]["registration"]["engine"]
+]
 
 
 rule prepare_asl:
@@ -79,7 +83,7 @@ rule register_m0:
     benchmark:
         "<benchmarks>/register_m0/sub-{subject}_ses-{session}.tsv"
     conda:
-        "../../envs/imaging.yaml"
+        f"../../envs/{REGISTRATION_ENVIRONMENT}.yaml"
     threads: 1
     resources:
         mem_mb=2000,
