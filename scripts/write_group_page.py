@@ -13,6 +13,7 @@ def main(smk):
             study=smk.params.study,
             settings=smk.params.settings,
             notes=smk.input.notes,
+            systems=smk.params.systems,
         )
 
 

@@ -17,6 +17,8 @@ def main(smk):
             study=smk.params.study,
             settings=smk.params.settings,
             notes=smk.input.notes,
+            systems=smk.params.systems,
+            models=list(zip(smk.params.predicted, smk.input.predictions, smk.input.agreements, strict=True)),
         )
 
 

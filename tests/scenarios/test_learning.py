@@ -9,9 +9,14 @@ import pytest
 from clone import Clone, clone
 from toy_study import TOY
 
-STUDY = {"study": {"title": "Toy"}, "input": {"kind": "phantom"}, "learning": {"systems": ["toy"]}}
+STUDY = {
+    "study": {"title": "Toy"},
+    "input": {"kind": "phantom"},
+    "phantom": {"modalities": ["anat"]},
+    "learning": {"systems": ["toy"]},
+}
 SPLIT = [("A", "train"), ("B", "train"), ("C", "validation"), ("D", "test"), ("E", "test")]
-RESULTS = ("predict_all", "results/validation/toy.tsv", "results/published/toy")
+RESULTS = ("predict_all", "results/report/index.html", "results/validation/toy.tsv", "results/published/toy")
 pytestmark = pytest.mark.slow
 
 
@@ -52,7 +57,7 @@ def test_every_map_is_there_and_says_where_it_comes_from(study):
     sidecar = json.loads((folder / "sub-01_ses-01_desc-double_map.json").read_text())
     assert sidecar["Model"]["Package"].startswith("toy/default@")
     assert sidecar["Model"]["TrainedOn"] == "simulated subjects"
-    assert sidecar["GeneratedBy"]["Step"] == "predict_maps"
+    assert sidecar["GeneratedBy"]["Step"] == "predict_toy"
 
 
 def test_the_validation_table_has_the_projects_columns(study):
@@ -68,6 +73,16 @@ def test_the_published_package_holds_its_numbers(study):
     assert [row["id"] for row in card["metrics"]] == ["toy-slope", "toy-against-zero"]
     page = (study / "results/report/model-toy.html").read_text()
     assert "Nothing &lt;else&gt;." in page
+
+
+def test_the_pages_show_the_maps_and_lead_to_the_card(study):
+    page = (study / "results/report/sub-01_ses-01.html").read_text()
+    section = page[page.index('id="toy"') :]
+    assert "Conventional" in section
+    assert "Uncertainty" in section
+    assert "trained on simulated subjects" in section
+    assert "double_against_plain" in page
+    assert 'href="model-toy.html"' in (study / "results/report/index.html").read_text()
 
 
 def test_nothing_runs_twice(study):

@@ -157,6 +157,35 @@ rule compare_truth:
         "../../scripts/compare_truth.py"
 
 
+rule compare_prediction:
+    """Compare predicted maps of a session with conventional estimates and, where it is known, with the truth."""
+    input:
+        unpack(lambda wildcards: LEARNING.regions(wildcards.system, derivative)),
+        unpack(
+            lambda wildcards: (
+                LEARNING.truth(wildcards.system, derivative, TRUTH)
+                if HAS_TRUTH
+                else {}
+            )
+        ),
+        maps=PREDICTION,
+    output:
+        table=f"{EVALUATION}_model-{{system}}.tsv",
+    log:
+        "<logs>/compare_prediction/{system}_sub-{subject}_ses-{session}.log",
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=1,
+    params:
+        threshold=config["evaluation"]["tissue_threshold"],
+        step_version=step_version("compare_prediction"),
+    script:
+        "../../scripts/compare_prediction.py"
+
+
 rule compare_scanner_maps:
     """Compare a plain tensor of the uncorrected series with the maps that the scanner exported."""
     input:

@@ -40,7 +40,7 @@ rule build_dataset:
     params:
         sessions=lambda wildcards: sessions_of(wildcards.subject, wildcards.system),
         settings=lambda wildcards: LEARNING.data_settings(wildcards.system),
-        step_version=step_version("build_dataset"),
+        step_version=lambda wildcards: step_version(f"build_{wildcards.system}"),
     script:
         "../../scripts/build_dataset.py"
 
@@ -77,7 +77,7 @@ rule train_model:
         checkpoints=lambda wildcards, output: str(
             Path(output.weights).parents[5] / "checkpoints"
         ),
-        step_version=step_version("train_model"),
+        step_version=lambda wildcards: step_version(f"train_{wildcards.system}"),
     script:
         "../../scripts/train_model.py"
 
@@ -133,7 +133,7 @@ rule predict_maps:
         gpu=lambda wildcards: min(1, LEARNING.gpus(wildcards.system)),
     params:
         compute=lambda wildcards: LEARNING.compute(wildcards.system),
-        step_version=step_version("predict_maps"),
+        step_version=lambda wildcards: step_version(f"predict_{wildcards.system}"),
     script:
         "../../scripts/predict_maps.py"
 
@@ -176,7 +176,7 @@ rule evaluate_model:
             wildcards.system, wildcards.variant
         )["settings"],
         compute=lambda wildcards: LEARNING.compute(wildcards.system),
-        step_version=step_version("evaluate_model"),
+        step_version=lambda wildcards: step_version(f"evaluate_{wildcards.system}"),
     script:
         "../../scripts/evaluate_model.py"
 

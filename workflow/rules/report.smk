@@ -26,6 +26,14 @@ rule write_subject_page:
             if HAS_SCANNER_MAPS and runs(wildcards, "dwi")
             else []
         ),
+        predictions=lambda wildcards: [
+            PREDICTION.format(system=system, **wildcards)
+            for system in predicted(wildcards.subject, wildcards.session)
+        ],
+        agreements=lambda wildcards: [
+            f"{EVALUATION}_model-{system}.tsv".format(**wildcards)
+            for system in predicted(wildcards.subject, wildcards.session)
+        ],
         notes=lambda wildcards: status.failures_of(
             wildcards.subject, wildcards.session, LOGS
         ),
@@ -48,6 +56,8 @@ rule write_subject_page:
         series=lambda wildcards, input: report_states.read_rows(
             input.series, wildcards.subject, wildcards.session
         ),
+        systems=LEARNING.systems,
+        predicted=lambda wildcards: predicted(wildcards.subject, wildcards.session),
         study=STUDY,
         settings=config["report"],
         step_version=step_version("write_subject_page"),
@@ -70,6 +80,7 @@ rule write_group_page:
         targets=(
             "<results>/validation/rail.tsv" if HAS_TRUTH or HAS_SCANNER_MAPS else []
         ),
+        cards=expand("<results>/report/model-{system}.html", system=LEARNING.systems),
         notes=lambda wildcards: [note["note"] for note in status.failure_notes(LOGS)],
     output:
         page="<results>/report/index.html",
@@ -84,6 +95,7 @@ rule write_group_page:
         mem_mb=1500,
         runtime=5,
     params:
+        systems=LEARNING.systems,
         study=STUDY,
         settings=config["report"],
         step_version=step_version("write_group_page"),

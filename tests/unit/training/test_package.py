@@ -114,7 +114,7 @@ def test_an_absent_gpu_stops_prediction(package, session, tmp_path):
 
 def test_subjects_that_were_learnt_from_are_no_test(package, shelf, tmp_path):
     arguments = {"variant": "x", "settings": {"evaluation": {"scale": 1}}, "compute": toy_study.model()["compute"]}
-    with pytest.raises(DataError, match="has seen subjects.*A"):
+    with pytest.raises(DataError, match=r"has seen subjects.*A"):
         evaluate_package(package, [shelf / "data/sub-A.safetensors"], tmp_path / "t.tsv", **arguments)
     evaluate_package(package, [shelf / "data/sub-D.safetensors"], tmp_path / "t.tsv", **arguments)
     assert (tmp_path / "t.tsv").read_text().splitlines()[1].startswith("D\tx\tnetwork")
@@ -123,8 +123,8 @@ def test_subjects_that_were_learnt_from_are_no_test(package, shelf, tmp_path):
 def test_members_of_different_data_make_no_package(package, shelf, tmp_path):
     summary = json.loads((shelf / "2/summary.json").read_text())
     (tmp_path / "other.json").write_text(json.dumps(summary | {"data_sha256": "0"}))
+    weights = [shelf / str(seed) / "weights.safetensors" for seed in (1, 2)]
     with pytest.raises(DataError, match="data_sha256"):
-        weights = [shelf / str(seed) / "weights.safetensors" for seed in (1, 2)]
         write_package(weights, [shelf / "1/summary.json", tmp_path / "other.json"], PARTS, tmp_path / "p")
 
 

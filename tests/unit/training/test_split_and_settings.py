@@ -28,7 +28,7 @@ def test_the_shipped_split_has_no_subject_twice_and_all_parts(root):
 
 def test_a_subject_in_two_parts_is_refused(tmp_path):
     path = table(tmp_path, ("phantom", "01", "train", ""), ("phantom", "01", "test", "main"))
-    with pytest.raises(SettingError, match="in two parts.*01"):
+    with pytest.raises(SettingError, match=r"in two parts.*01"):
         read_split(path)
 
 

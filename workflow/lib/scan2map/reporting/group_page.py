@@ -26,6 +26,7 @@ from scan2map.reporting.numbers import (
 from scan2map.reporting.outliers import QualityMetric, quality_metrics
 from scan2map.reporting.page import render_page, write_page
 from scan2map.reporting.states import ModalityState, read_notes, read_rows, session_states, sessions_of
+from scan2map.systems import load_system
 
 TISSUES = ("GM", "WM", "CSF")
 
@@ -48,7 +49,9 @@ class Distribution:
     chart: Markup
 
 
-def write_group_page(files: Mapping, out, *, study: Mapping, settings: Mapping, notes: Iterable = ()) -> None:
+def write_group_page(
+    files: Mapping, out, *, study: Mapping, settings: Mapping, notes: Iterable = (), systems: Iterable[str] = ()
+) -> None:
     """Write the group page.
 
     Args:
@@ -58,6 +61,7 @@ def write_group_page(files: Mapping, out, *, study: Mapping, settings: Mapping, 
         study: ``title`` and ``kind``.
         settings: block ``report``.
         notes: failure notes of all sessions.
+        systems: learned systems of the study; their cards lie beside the page.
     """
     rois = read_table(files["rois"])
     rows = session_rows(read_rows(files["inventory"]), read_notes(notes))
@@ -76,6 +80,7 @@ def write_group_page(files: Mapping, out, *, study: Mapping, settings: Mapping, 
         tissue_rois=tissue_grid(over_subjects(tissue)) if not tissue.empty else None,
         comparisons={name: comparison_grids(table) for name, table in comparisons.items() if not table.empty},
         targets=target_rows(files["targets"]) if files["targets"] else [],
+        models=[(f"model-{system}.html", load_system(system).description) for system in systems],
         software=software_versions(),
         commit=commit(),
         number=number,

@@ -10,7 +10,9 @@ from scan2map.evaluation.long_table import read_table
 from scan2map.provenance import commit, software_versions
 from scan2map.reporting.lineage import lineage_of, read_sidecar
 from scan2map.reporting.methods import load_methods, methods_text
+from scan2map.reporting.model_sections import absent_section, model_section, prediction_files
 from scan2map.reporting.numbers import (
+    Grid,
     check_expectations,
     comparison_grids,
     number,
@@ -20,9 +22,10 @@ from scan2map.reporting.numbers import (
     tissue_grid,
 )
 from scan2map.reporting.page import REPORT_FOLDER, render_page, write_page
-from scan2map.reporting.sections import draw_section, is_part_of_study
+from scan2map.reporting.sections import SectionView, draw_section, is_part_of_study
 from scan2map.reporting.spec import PageSpec, load_spec
 from scan2map.reporting.states import read_notes, session_states
+from scan2map.systems import load_system
 
 RANGE = re.compile(r"(?:above )?(?P<low>-?[\d.]+)(?: to (?P<high>-?[\d.]+))?")
 COMPARISONS = ("truth", "scanner")
@@ -40,6 +43,8 @@ def write_subject_page(
     study: Mapping,
     settings: Mapping,
     notes: Iterable = (),
+    systems: Sequence[str] = (),
+    models: Sequence[tuple[str, str, str]] = (),
 ) -> None:
     """Write the page of one session; what is missing is shown with its reason.
 
@@ -54,10 +59,15 @@ def write_subject_page(
         study: ``title`` and ``kind`` (``phantom`` marks the page as simulated).
         settings: block ``report``.
         notes: failure notes of the session.
+        systems: learned systems of the study.
+        models: those that predicted for the session: name, folder of the maps, table of their agreement.
     """
     spec = load_spec(REPORT_FOLDER / "subject.yaml")
+    failures = read_notes(notes)
     derivatives = {name: files[name] for name in spec.files if name in files}
-    states = session_states(inventory, read_notes(notes), subject, session)
+    for system, folder, _ in models:
+        derivatives |= prediction_files(system, folder, subject, session)
+    states = session_states(inventory, failures, subject, session)
     lineage = lineage_of([*derivatives.values(), files["rois"], files["quality"]])
     page = render_page(
         "subject.html.j2",
@@ -70,7 +80,9 @@ def write_subject_page(
             draw_section(section, spec, derivatives, states, settings)
             for section in spec.sections
             if is_part_of_study(section.modality, states)
-        ],
+        ]
+        + _model_sections(systems, models, failures, spec, derivatives, states, settings),
+        agreements={load_system(system).description.title: _agreement(table) for system, _, table in models},
         **_numbers(files, spec),
         quality=quality_rows(files["quality"]),
         lineage=lineage,
@@ -79,6 +91,22 @@ def write_subject_page(
         methods=methods_text(lineage, *load_methods(REPORT_FOLDER)),
     )
     write_page(out, page)
+
+
+def _model_sections(systems, models, failures, spec, derivatives, states, settings) -> list[SectionView]:
+    predicted = {system for system, _, _ in models}
+    return [
+        model_section(system, derivatives, spec, states, settings)
+        if system in predicted
+        else absent_section(system, failures)
+        for system in systems
+    ]
+
+
+def _agreement(path) -> list[Grid]:
+    """The comparison of a system's maps, where there is any."""
+    table = read_table(path)
+    return [] if table.empty else comparison_grids(table)
 
 
 def _numbers(files: Mapping[str, str], spec: PageSpec) -> dict:

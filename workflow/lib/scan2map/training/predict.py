@@ -16,8 +16,6 @@ from scan2map.training import devices
 from scan2map.training.files import PredictedMap
 from scan2map.training.package import Package, check_session, load_package
 
-STEP = "predict_maps"
-
 
 def map_name(wanted: PredictedMap, subject: str, session: str) -> str:
     """Name of a map inside the session's folder of predictions, ``perf/sub-01_ses-01_desc-x_cbf.nii.gz``."""
@@ -77,7 +75,7 @@ def _sidecar(path: Path, package: Package, wanted: PredictedMap, inputs: Mapping
     description = load_system(package.system).description
     write_sidecar(
         path,
-        step=STEP,
+        step=f"predict_{package.system}",
         description=wanted.description,
         sources=inputs.values(),
         settings={"system": package.system, "variant": package.config["variant"], "members": len(package.members)},

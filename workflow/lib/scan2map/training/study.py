@@ -16,6 +16,8 @@ from scan2map.training.system import Description
 MODELS = "<results>/models"
 TRAINED, SHIPPED = "trained", "shipped"
 SHIPPED_FOLDER = Path("resources/models")
+# Name of the space of the tissue maps of a datatype; the T1w image's own have none.
+SPACES = {"perf": "asl", "dwi": "dwi"}
 # What a job asks for, beside what it computes with.
 REQUESTS = ("mem_mb", "runtime_min")
 
@@ -124,6 +126,18 @@ class Learning:
                 remedy=f"set learning.overrides.{system}.package: {TRAINED} to train one in this study",
             )
         return folder
+
+    def regions(self, system: str, derivative: Callable[..., str]) -> dict[str, str]:
+        """Brain mask and tissue maps on the grid of a system's maps."""
+        datatype = self.description(system).maps[0].datatype
+        space = {"space": SPACES[datatype]} if datatype in SPACES else {}
+        tissues = {name: derivative(datatype, "probseg", label=name, **space) for name in ("GM", "WM", "CSF")}
+        return {"mask": derivative(datatype, "mask", desc="brain"), **tissues}
+
+    def truth(self, system: str, derivative: Callable[..., str], root: str) -> dict[str, str]:
+        """What is true about a system's maps in a simulated session, as ``true_<map>``."""
+        maps = self.description(system).maps
+        return {f"true_{item.name}": item.truth.path(derivative, root) for item in maps if item.truth}
 
     def sources(self, system: str, subject: str, derivative: Callable[..., str], sessions: list[str]) -> list[str]:
         """Files that a study subject's data set is made from: session after session, in the order of ``sources``."""

@@ -1,0 +1,88 @@
+"""A section of the session's page per learned system, made from the maps that the system says it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from scan2map.reporting.lineage import read_sidecar
+from scan2map.reporting.sections import SectionView, draw_section
+from scan2map.reporting.spec import FigureSpec, FileSpec, PageSpec, SectionSpec
+from scan2map.systems import load_system
+from scan2map.training.files import PredictedMap
+from scan2map.training.predict import map_name
+from scan2map.training.system import Description
+
+# Brain masks on the grid of each datatype, by their name in workflow/report/subject.yaml.
+MASKS = {"perf": "asl_mask", "dwi": "dwi_mask", "anat": "t1w_mask"}
+NAMES = {"prediction": "Model", "baseline": "Conventional", "uncertainty": "Uncertainty (SD)"}
+
+
+def prediction_files(system: str, folder, subject: str, session: str) -> dict[str, str]:
+    """The maps of a session, keyed ``<system>.<map>``."""
+    maps = load_system(system).description.maps
+    return {f"{system}.{wanted.name}": str(Path(folder) / map_name(wanted, subject, session)) for wanted in maps}
+
+
+def _companions(wanted: PredictedMap, maps: Iterable[PredictedMap]) -> list[PredictedMap]:
+    return [wanted, *(other for other in maps if other.of == wanted.name and other.role in NAMES)]
+
+
+def _shown(system: str, item: PredictedMap) -> dict:
+    scale = "own" if item.role == "uncertainty" else "same"
+    words = {"name": NAMES[item.role], "label": item.label, "group": f"{system}-{scale}"}
+    return words | {"range": item.display, "colour_map": item.colour_map}
+
+
+def _figure(system: str, wanted: PredictedMap, maps: tuple[PredictedMap, ...], trained_on: str) -> FigureSpec:
+    items = _companions(wanted, maps)
+    inputs = {item.name: f"{system}.{item.name}" for item in items} | {"mask": MASKS[wanted.datatype]}
+    words = " ".join(f"{NAMES[item.role]}: {item.description}" for item in items)
+    return FigureSpec(
+        id=f"{system}-{wanted.name}",
+        title=wanted.label,
+        function="models.predicted_map",
+        inputs=inputs,
+        alt=wanted.label,
+        caption=f"{words} Model and conventional estimate share one scale. The model was trained on {trained_on}.",
+        options={"maps": {item.name: _shown(system, item) for item in items}},
+    )
+
+
+def model_section(
+    system: str, files: Mapping[str, str], spec: PageSpec, states: Mapping, settings: Mapping
+) -> SectionView:
+    """Draw the section of a system that predicted for the session.
+
+    Args:
+        system: its name.
+        files: of the page, the system's maps among them (:func:`prediction_files`).
+        spec: of the page.
+        states: state of each modality.
+        settings: block ``report``.
+    """
+    description = load_system(system).description
+    modality = description.modalities[-1]
+    own = [name for name in files if name.startswith(f"{system}.")]
+    told = read_sidecar(files[own[0]]).get("Model", {})
+    known = {name: FileSpec((modality,), "", "", "", {}) for name in own}
+    predictions = [wanted for wanted in description.maps if wanted.role == "prediction"]
+    figures = tuple(_figure(system, wanted, description.maps, told.get("TrainedOn", "")) for wanted in predictions)
+    introduction = f"{description.intended_use} Package {told.get('Package', '')}."
+    section = SectionSpec(system, description.title, introduction, figures, modality)
+    return draw_section(section, replace(spec, files={**spec.files, **known}), files, states, settings)
+
+
+def absent_section(system: str, notes: Iterable[Mapping]) -> SectionView:
+    """The section of a system that did not predict for the session, with the reason."""
+    description = load_system(system).description
+    reasons = [note["reason"] for note in notes if note.get("system") == system]
+    return SectionView(system, description.title, "", (), notice=_why(description, reasons))
+
+
+def _why(description: Description, reasons: list[str]) -> str:
+    if reasons:
+        return f"No prediction: {reasons[0]}"
+    needs = ", ".join([*description.modalities, *description.roles])
+    return f"No prediction: this session does not have all that the model reads ({needs})."
