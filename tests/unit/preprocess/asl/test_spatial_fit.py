@@ -77,7 +77,7 @@ def test_objective_falls_below_that_of_the_voxelwise_fit_and_of_the_truth(head):
     mask, cbf, att, data, sigma, _ = head
     smoothness = Smoothness()
     problem, _ = as_problem(data, JOINT, FitOptions())
-    problem = problem._replace(weights=problem.weights / sigma**2)
+    problem = problem.scaled(1 / sigma)
     around = neighbours(mask, (1.0, 1.0, 1.0))
     alone, found = fit_kinetic(data, JOINT), fit_kinetic_regularised(data, JOINT, mask)
     reached, voxelwise, true = (

@@ -13,7 +13,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from scan2map.physics import asl_kinetics as kinetics
 from scan2map.physics.asl_kinetics import LabelDesign
 from scan2map.preprocess.asl.fit_polish import Polished, polish
 from scan2map.preprocess.asl.fit_problem import KINK_GAP_S, Problem
-from scan2map.preprocess.asl.fit_profile import profile_starts
+from scan2map.preprocess.asl.fit_profile import Start, profile_starts
 
 OK, AT_BOUND, UNDETERMINED, NOT_CONVERGED = range(4)
 STATUS = {
@@ -34,8 +34,8 @@ STATUS = {
     UNDETERMINED: "the data do not determine the transit time",
     NOT_CONVERGED: "the iteration did not converge",
 }
-# Voxels that are fitted together: their arrays stay in the processor's cache.
-CHUNK_VOXELS = {"cpu": 16384, "cuda": 1 << 18}
+# Voxels that are fitted together: enough that the last few that converge slowly cost little, few enough for memory.
+CHUNK_VOXELS = {"cpu": 1 << 16, "cuda": 1 << 18}
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,10 @@ class FitOptions:
     iterations: int = 30
     att_prior_s: tuple[float, float] | None = None
     noise_sd: float | None = None
+
+    def amplitude_bounds(self) -> list[tuple[float, float]]:
+        """Bounds of CBF and, where it is fitted, arterial blood volume."""
+        return [self.cbf_bounds, *[self.arterial_bounds] * self.arterial_component]
 
     def bounds(self) -> list[tuple[float, float]]:
         """Bounds of CBF, ATT and, where it is fitted, arterial blood volume."""
@@ -131,8 +135,9 @@ def fit_kinetic(
             alone = fit_kinetic(difference, design, replace(options, att_prior_s=None), **settings)
             noise_sd = common_noise_sd(alone.noise_sd)
         problem = problem._replace(prior_weight=(noise_sd / options.att_prior_s[1]) ** 2)
-    parts = [_fit_chunk(problem.take(some), spare[some], len(design)) for some in _chunks(problem.offset_s)]
-    order = torch.argsort(torch.cat(list(_chunks(problem.offset_s))))
+    batches = list(_batches(problem.offset_s))
+    parts = [_fit_batch(problem, batch, spare, len(design)) for batch in batches]
+    order = torch.argsort(torch.cat([voxels for batch in batches for voxels in batch]))
     return KineticFit(*(None if part[0] is None else torch.cat(part)[order] for part in zip(*parts, strict=True)))
 
 
@@ -146,14 +151,15 @@ def as_problem(
     data = torch.as_tensor(difference, device=device)
     weights = np.ones(len(design)) if weights is None else np.asarray(weights, dtype=np.float64)
     _check(data, design, options, weights)
-    merged, design_once, weights_once, groups = _merge_repeats(data.T, design, weights)
+    merged, once, groups = _merge_repeats(data.T, design, weights)
     per_voxel = (
         torch.as_tensor(value, dtype=torch.float64, device=data.device).expand(len(data))
         for value in (delay_offset_s, options.tissue_t1_s)
     )
     limits = _column(np.array(options.bounds()), data.device).expand(-1, -1, len(data))
-    problem = Problem(merged, design_once, _column(weights_once, data.device), options, *per_voxel, *limits.unbind(1))
-    return problem, _spare_scatter(data.T, merged, weights, groups)
+    spare = _spare_scatter(data.T, merged, weights, groups)
+    root = np.array([weights[group].sum() for group in groups]) ** 0.5
+    return Problem(merged, once, options, *per_voxel, *limits.unbind(1)).scaled(root), spare
 
 
 def common_noise_sd(noise_sd: torch.Tensor) -> float:
@@ -195,12 +201,12 @@ def _identity(design: LabelDesign, weights: np.ndarray) -> list[tuple]:
 
 
 def _merge_repeats(data: torch.Tensor, design: LabelDesign, weights: np.ndarray):
-    """Repeats of a volume by their mean, with the sum of their weights: the same least-squares problem, smaller."""
+    """Repeats of a volume by their mean: with the sum of their weights, the same least-squares problem, smaller."""
     identity = _identity(design, weights)
     groups = [[j for j, other in enumerate(identity) if other == one] for one in dict.fromkeys(identity)]
     merged = torch.stack([data[group].to(torch.float64).mean(0) for group in groups])
     first = [group[0] for group in groups]
-    return merged, design.take(first), np.array([weights[group].sum() for group in groups]), groups
+    return merged, design.take(first), groups
 
 
 def _spare_scatter(data: torch.Tensor, merged: torch.Tensor, weights: np.ndarray, groups: Sequence) -> torch.Tensor:
@@ -212,43 +218,67 @@ def _spare_scatter(data: torch.Tensor, merged: torch.Tensor, weights: np.ndarray
     return total
 
 
-def _chunks(offset: torch.Tensor):
-    """Indices of voxels that are fitted together: of one delay offset (one dictionary), cache-sized."""
+def _batches(offset: torch.Tensor) -> Iterator[list[torch.Tensor]]:
+    """Voxels that are fitted together, as groups of one delay offset (one dictionary): lists of indices."""
+    most, batch, count = CHUNK_VOXELS[offset.device.type], [], 0
     for value in torch.unique(offset):
-        yield from torch.nonzero(offset == value)[:, 0].split(CHUNK_VOXELS[offset.device.type])
+        for group in torch.nonzero(offset == value)[:, 0].split(most):
+            if batch and count + len(group) > most:
+                yield batch
+                batch, count = [], 0
+            batch.append(group)
+            count += len(group)
+    yield batch
 
 
 def _column(values: np.ndarray, device) -> torch.Tensor:
     return torch.as_tensor(values, dtype=torch.float64, device=device)[..., None]
 
 
-def _fit_chunk(problem: Problem, spare: torch.Tensor, volumes: int) -> KineticFit:
-    edges = problem.edges_s()
-    start, *others = profile_starts(problem, edges)
-    best = _polish_around(problem, start.parameters, edges)
+def _fit_batch(problem: Problem, groups: list[torch.Tensor], spare: torch.Tensor, volumes: int) -> KineticFit:
+    profiles = [profile_starts(problem.take(group)) for group in groups]
+    order = torch.cat(groups)
+    part, edges = problem.take(order), _edges_of_voxels(profiles, groups)
+    start, *others = (
+        Start(torch.cat([one.parameters for one in same], 1), torch.cat([one.competes for one in same]))
+        for same in zip(*(starts for _, starts in profiles), strict=True)
+    )
+    best = _polish_around(part, start.parameters, edges)
     for other in others:
         voxels = torch.nonzero(other.competes)[:, 0]
         if len(voxels):
-            _keep_better(best, voxels, _polish_around(problem.take(voxels), other.parameters[:, voxels], edges))
-    return summary(problem, best, spare, volumes)
+            found = _polish_around(part.take(voxels), other.parameters[:, voxels], edges[:, voxels])
+            _keep_better(best, voxels, found)
+    return summary(part, best, spare[order], volumes)
+
+
+def _edges_of_voxels(profiles: Sequence, groups: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Edges of the smooth segments of every voxel, (edges, voxels); the last one repeated where there are fewer."""
+    most = max(len(edges) for edges, _ in profiles)
+    padded = [torch.cat([edges, edges[-1:].expand(most - len(edges))]) for edges, _ in profiles]
+    return torch.cat([one[:, None].expand(-1, len(group)) for one, group in zip(padded, groups, strict=True)], dim=1)
 
 
 def _polish_around(problem: Problem, start: torch.Tensor, edges: torch.Tensor) -> Polished:
     """Polish in the smooth segment of the start and, where that ends at a kink, in the segment beyond."""
-    segment = torch.bucketize(start[1], edges[1:-1])
+    segment = (start[1] > edges[1:-1]).sum(0)
     best = _polish_segment(problem, start, segment, edges)
-    for side, end in ((-1, edges[segment]), (1, edges[segment + 1])):
+    for side in (-1, 1):
+        end = edges.gather(0, (segment + (side > 0))[None])[0]
         beyond = (best.parameters[1] - end).abs() <= 1.5 * KINK_GAP_S
         voxels = torch.nonzero(beyond & (end > edges[0]) & (end < edges[-1]))[:, 0]
         if len(voxels):
-            restart = best.parameters[:, voxels]
-            _keep_better(best, voxels, _polish_segment(problem.take(voxels), restart, segment[voxels] + side, edges))
+            part, restart = problem.take(voxels), best.parameters[:, voxels]
+            _keep_better(best, voxels, _polish_segment(part, restart, segment[voxels] + side, edges[:, voxels]))
     return best
 
 
 def _polish_segment(problem: Problem, start: torch.Tensor, segment: torch.Tensor, edges: torch.Tensor) -> Polished:
-    low = torch.where(segment > 0, edges[segment] + KINK_GAP_S, edges[0])
-    high = torch.where(segment < len(edges) - 2, edges[segment + 1] - KINK_GAP_S, edges[-1])
+    low, high = (edges.gather(0, (segment + side)[None])[0] for side in (0, 1))
+    low, high = (
+        torch.where(low > edges[0], low + KINK_GAP_S, low),
+        torch.where(high < edges[-1], high - KINK_GAP_S, high),
+    )
     start = start.clone()
     start[1] = start[1].clamp(low, high)
     return polish(problem.within(low, high), start)
@@ -272,17 +302,16 @@ def summary(problem: Problem, found: Polished, spare: torch.Tensor, volumes: int
     """
     parameters = found.parameters
     signal, jacobian = problem.evaluate(parameters)
-    cost = (problem.weights * (problem.data - signal) ** 2).sum(0) + spare
-    scaled = [column * problem.weights.sqrt() for column in jacobian]
+    cost = ((problem.data - signal) ** 2).sum(0) + spare
     if problem.prior_weight:
-        known = torch.zeros_like(scaled[0][:1])
-        scaled = [torch.cat([one, known + problem.prior_weight**0.5 * (k == 1)]) for k, one in enumerate(scaled)]
+        known = torch.zeros_like(jacobian[0][:1])
+        jacobian = [torch.cat([one, known + problem.prior_weight**0.5 * (k == 1)]) for k, one in enumerate(jacobian)]
     freedom = volumes - len(parameters)
     if problem.options.noise_sd is not None:
         noise = torch.full_like(cost, problem.options.noise_sd)
     else:
         noise = (cost / freedom).sqrt() if freedom > 0 else torch.full_like(cost, torch.nan)
-    variances = kinetics.inverse_diagonal(scaled)
+    variances = kinetics.inverse_diagonal(jacobian)
     deviations = [torch.where(torch.isinf(one), torch.inf, noise * one.sqrt()) for one in variances]
     arterial = parameters[2] if len(parameters) > 2 else None
     return KineticFit(

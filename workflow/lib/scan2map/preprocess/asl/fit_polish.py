@@ -93,12 +93,11 @@ def _store(result: Polished, voxels: torch.Tensor, state: _State, chosen, conver
 def _step(problem: Problem, state: _State) -> tuple[_State, torch.Tensor]:
     """One trial step: the state after it (unchanged where it did not help), and which voxels are done."""
     low, high = problem.low, problem.high
-    residual = problem.weights * (problem.data - state.signal)
+    residual = problem.data - state.signal
     slope = torch.stack([(column * residual).sum(0) for column in state.jacobian])
     slope[1] -= problem.prior_weight * problem.prior_offset_s(state.parameters[1])
     held = ((state.parameters <= low) & (slope <= 0)) | ((state.parameters >= high) & (slope >= 0))
-    columns = [column * problem.weights.sqrt() for column in state.jacobian]
-    step = damped_step(columns, slope, held, state.damping, problem.prior_weight)
+    step = damped_step(state.jacobian, slope, held, state.damping, problem.prior_weight)
     target = (state.parameters + step).clamp(low, high)
     trial = _State.at(problem, target, state.damping)
     better = trial.cost < state.cost

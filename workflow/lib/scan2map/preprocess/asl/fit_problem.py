@@ -5,6 +5,7 @@ Arrays are (volumes, voxels) and parameters (parameters, voxels), in the order C
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -20,9 +21,8 @@ class Problem(NamedTuple):
     """Signals of some voxels and what they are fitted with.
 
     Attributes:
-        data: ΔM/M0, (volumes, voxels).
-        design: the volumes.
-        weights: relative inverse noise variance, (volumes, 1).
+        data: ΔM/M0 times the square root of each volume's weight, (volumes, voxels).
+        design: the volumes; their efficiencies hold the same factor, so that all volumes have the same noise.
         options: a ``FitOptions``.
         offset_s: added to the delays, (voxels,).
         tissue_t1_s: (voxels,).
@@ -32,7 +32,6 @@ class Problem(NamedTuple):
 
     data: torch.Tensor
     design: LabelDesign
-    weights: torch.Tensor
     options: Any
     offset_s: torch.Tensor
     tissue_t1_s: torch.Tensor
@@ -46,6 +45,13 @@ class Problem(NamedTuple):
             data=self.data[:, voxels], offset_s=self.offset_s[voxels], tissue_t1_s=self.tissue_t1_s[voxels],
             low=self.low[:, voxels], high=self.high[:, voxels],
         )  # fmt: skip
+
+    def scaled(self, factor) -> Problem:
+        """The same problem with all signals multiplied: a number, or one per volume (NumPy)."""
+        design = replace(self.design, efficiency=self.design.efficiency * factor)
+        return self._replace(
+            data=self.data * torch.as_tensor(factor, device=self.data.device).reshape(-1, 1), design=design
+        )
 
     def within(self, att_low_s: torch.Tensor, att_high_s: torch.Tensor) -> Problem:
         """The same problem with narrower bounds of the transit time, (voxels,) each."""
@@ -73,8 +79,8 @@ class Problem(NamedTuple):
         return att_s - self.options.att_prior_s[0] if self.prior_weight else torch.zeros_like(att_s)
 
     def cost(self, signal: torch.Tensor, att_s: torch.Tensor) -> torch.Tensor:
-        """What is minimised, (voxels,): weighted squares of the residuals, and of the distance from the prior."""
-        misfit = (self.weights * (self.data - signal) ** 2).sum(0)
+        """What is minimised, (voxels,): squares of the residuals and, weighted, of the distance from the prior."""
+        misfit = ((self.data - signal) ** 2).sum(0)
         return misfit + self.prior_weight * self.prior_offset_s(att_s) ** 2
 
     def arrival_s(self, att_s: torch.Tensor) -> torch.Tensor:

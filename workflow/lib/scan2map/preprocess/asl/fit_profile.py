@@ -2,11 +2,12 @@
 
 At a given transit time the signal is linear in CBF and arterial blood volume, so both follow in closed form (variable
 projection). Between two nodes of the grid no signal has a kink, and cubic Hermite polynomials through values and
-slopes at the nodes give the cost between them to about 1e-7 of the signal's energy.
+slopes at the nodes give the cost between them to about 1e-6 of the signal's energy.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,8 @@ from scan2map.preprocess.asl.fit_problem import KINK_GAP_S, Problem
 TYPICAL_CBF = 50.0
 # The linearised profile ranks minima whose depths differ by more than this share.
 PROFILE_ERROR = 1e-3
+# The same of single precision.
+ROUNDING_ERROR = 1e-5
 # Steps of the regula falsi: the slope is nearly linear between two nodes, each step gains more than a digit.
 ROOT_STEPS = 6
 
@@ -39,25 +42,26 @@ class Minimum(NamedTuple):
     depth: torch.Tensor
 
 
-def profile_starts(problem: Problem, edges: torch.Tensor) -> list[Start]:
-    """The deepest minima of the cost over transit time.
+def profile_starts(problem: Problem) -> tuple[torch.Tensor, list[Start]]:
+    """The edges of the smooth segments of transit time, s, and the deepest minima of the cost.
 
     Args:
         problem: signals that share one delay offset.
-        edges: bounds and kinks of the transit time, s.
     """
+    edges = problem.edges_s()
     profile = _Profile(problem, edges)
     minima = sorted_minima([profile.refine(index) for index in profile.lowest_nodes(problem.options.starts)])
-    margin = PROFILE_ERROR * minima[0].depth.abs() if profile.linearised else 0.0
+    margin = (PROFILE_ERROR if profile.linearised else ROUNDING_ERROR) * minima[0].depth.abs()
     if profile.differs:
         margin = torch.inf
-    return [
+    starts = [
         Start(
             torch.stack([one.amplitudes[0], one.att_s, *one.amplitudes[1:]]),
             torch.isfinite(one.depth) & (one.depth - margin < minima[0].depth),
         )
         for one in minima
     ]
+    return edges, starts
 
 
 def sorted_minima(minima: list[Minimum]) -> list[Minimum]:
@@ -86,15 +90,19 @@ class _Profile:
             problem.options.model, problem.design, torch.full_like(self.nodes, TYPICAL_CBF), problem.tissue_t1_s.mean()
         )
         response = kinetics.responses(problem.design, self.nodes, rate, problem.offset_s[0], by_rate=False)
-        self.columns = [response.value / CBF_UNIT]
-        self.slope = response.by_att / CBF_UNIT
+        columns = [response.value / CBF_UNIT]
         if problem.options.arterial_component:
             arrival = problem.arrival_s(self.nodes)
-            self.columns.append(kinetics.arterial_responses(problem.design, arrival, problem.offset_s[0]))
-        self.amplitudes, self.depth = solve_amplitudes(problem, self.columns)
+            columns.append(kinetics.arterial_responses(problem.design, arrival, problem.offset_s[0]))
+        # Single precision is enough to rank minima; in units of the largest signal, so that squares keep their digits.
+        self.unit = float(columns[0].abs().max().clamp_min(1e-300))
+        self.data = (problem.data / self.unit).float()
+        self.columns = [(column / self.unit).float() for column in columns]
+        self.slope = (response.by_att / CBF_UNIT / self.unit).float()
+        self.amplitudes, self.depth = solve_amplitudes(self.data, self.columns, problem.options.amplitude_bounds())
         if problem.prior_weight:
-            penalty = problem.prior_weight * problem.prior_offset_s(self.nodes) ** 2
-            self.depth = self.depth + penalty.to(self.depth.dtype)[:, None]
+            penalty = problem.prior_weight / self.unit**2 * problem.prior_offset_s(self.nodes) ** 2
+            self.depth = self.depth + penalty.float()[:, None]
 
     def lowest_nodes(self, count: int) -> list[torch.Tensor]:
         """Indices of the lowest node and of the next lowest local minima, (voxels,) each."""
@@ -115,7 +123,7 @@ class _Profile:
     def refine(self, index: torch.Tensor) -> Minimum:
         """The minimum in the two intervals beside a node; the node itself where two amplitudes are fitted."""
         if len(self.columns) > 1:
-            amplitudes = [one.gather(0, index[None])[0] for one in self.amplitudes]
+            amplitudes = [one.gather(0, index[None])[0].double() for one in self.amplitudes]
             return Minimum(amplitudes, self.nodes[index], self.depth.gather(0, index[None])[0])
         left, right = (self._between(*self._interval(index, side)) for side in (-1, 1))
         return _choose(right.depth < left.depth, right, left)
@@ -131,19 +139,19 @@ class _Profile:
 
     def _between(self, left: torch.Tensor, right: torch.Tensor) -> Minimum:
         problem, column = self.problem, self.columns[0]
-        data = problem.data * problem.weights
-        width = self.nodes[right] - self.nodes[left]
-        values = [(column[:, end] * data).sum(0) for end in (left, right)]
-        slopes = [(self.slope[:, end] * data).sum(0) * width for end in (left, right)]
+        width = (self.nodes[right] - self.nodes[left]).float()
+        values = [(column[:, end] * self.data).sum(0) for end in (left, right)]
+        slopes = [(self.slope[:, end] * self.data).sum(0) * width for end in (left, right)]
         inner = _hermite(*values, *slopes)
-        square = (column**2 * problem.weights).sum(0)
-        square_slope = 2 * (column * self.slope * problem.weights).sum(0)
+        square = (column**2).sum(0)
+        square_slope = 2 * (column * self.slope).sum(0)
         norm = _hermite(square[left], square[right], square_slope[left] * width, square_slope[right] * width)
-        offset, weight = problem.prior_offset_s(self.nodes[left]), problem.prior_weight
+        offset, weight = problem.prior_offset_s(self.nodes[left]).float(), problem.prior_weight / self.unit**2
         penalty = tuple(weight * part for part in (offset**2, 2 * offset * width, width**2, torch.zeros_like(width)))
-        place = _lowest(inner, norm, penalty, problem.low[0], problem.high[0])
-        amplitude, depth = _best_amplitude(_at(inner, place), _at(norm, place), problem.low[0], problem.high[0])
-        return Minimum([amplitude], self.nodes[left] + place * width, depth + _at(penalty, place))
+        low, high = problem.options.cbf_bounds
+        place = _lowest(inner, norm, penalty, low, high)
+        amplitude, depth = _best_amplitude(_at(inner, place), _at(norm, place), low, high)
+        return Minimum([amplitude.double()], self.nodes[left] + place * width, depth + _at(penalty, place))
 
 
 def _lowest_row(values: torch.Tensor) -> torch.Tensor:
@@ -209,36 +217,39 @@ def _grid_nodes(problem: Problem, edges: torch.Tensor) -> torch.Tensor:
     return torch.cat([steps[apart], edges[1:-1] - KINK_GAP_S, edges[1:-1] + KINK_GAP_S]).sort().values
 
 
-def solve_amplitudes(problem: Problem, columns: list[torch.Tensor]) -> tuple[list[torch.Tensor], torch.Tensor]:
+def solve_amplitudes(
+    data: torch.Tensor, columns: list[torch.Tensor], bounds: Sequence[tuple[float, float]]
+) -> tuple[list[torch.Tensor], torch.Tensor]:
     """Best amplitudes within their bounds at each transit time, and the cost up to a constant, (nodes, voxels) each.
 
-    One amplitude: the clipped least-squares solution, in single precision, which is enough to rank nodes. Two: the
-    inner solution where it is allowed, else the best of the four edges.
+    One amplitude: the clipped least-squares solution. Two: the inner solution where it is allowed, else the best of
+    the four edges.
+
+    Args:
+        data: signals, (volumes, voxels).
+        columns: signal per unit of each amplitude, (volumes, nodes).
+        bounds: of each amplitude.
     """
-    low, high = problem.low[:, :1], problem.high[:, :1]
-    if len(columns) == 1:
-        # Signals of thousandths, squared, would lose their digits: both sides in units of the largest signal.
-        unit = columns[0].abs().max().clamp_min(1e-300)
-        inner = ((columns[0] / unit * problem.weights).T.float()) @ (problem.data / unit).float()
-        norm = ((columns[0] / unit) ** 2 * problem.weights).sum(0)[:, None].float()
-        amplitude, depth = _best_amplitude(inner, norm, float(low[0]), float(high[0]))
-        return [amplitude], depth * unit.float() ** 2
-    return _two_amplitudes(problem, columns, low[[0, 2]], high[[0, 2]])
+    if len(columns) > 1:
+        return _two_amplitudes(data, columns, bounds)
+    amplitude, depth = _best_amplitude(columns[0].T @ data, (columns[0] ** 2).sum(0)[:, None], *bounds[0])
+    return [amplitude], depth
 
 
-def _two_amplitudes(problem: Problem, columns, low, high):
-    first, second = ((column * problem.weights).T @ problem.data for column in columns)
+def _two_amplitudes(data: torch.Tensor, columns, bounds):
+    first, second = (column.T @ data for column in columns)
     n11, n22, n12 = (
-        (one * other * problem.weights).sum(0)[:, None]
+        (one * other).sum(0)[:, None]
         for one, other in ((columns[0], columns[0]), (columns[1], columns[1]), (columns[0], columns[1]))
     )
-    determinant = (n11 * n22 - n12**2).clamp_min(1e-300)
+    determinant = (n11 * n22 - n12**2).clamp_min(1e-30)
     inside = (n22 * first - n12 * second) / determinant, (n11 * second - n12 * first) / determinant
-    candidates = [(inside[0].clamp(low[0], high[0]), inside[1].clamp(low[1], high[1]))]
-    for edge in (low, high):
-        free_first, _ = _best_amplitude(first - n12 * edge[1], n11, low[0], high[0])
-        free_second, _ = _best_amplitude(second - n12 * edge[0], n22, low[1], high[1])
-        candidates += [(free_first, edge[1].expand_as(first)), (edge[0].expand_as(first), free_second)]
+    candidates = [(inside[0].clamp(*bounds[0]), inside[1].clamp(*bounds[1]))]
+    for side in (0, 1):
+        one, other = bounds[0][side], bounds[1][side]
+        free_first, _ = _best_amplitude(first - n12 * other, n11, *bounds[0])
+        free_second, _ = _best_amplitude(second - n12 * one, n22, *bounds[1])
+        candidates += [(free_first, torch.full_like(first, other)), (torch.full_like(first, one), free_second)]
     costs = torch.stack(
         [
             one * (one * n11 + 2 * other * n12 - 2 * first) + other * (other * n22 - 2 * second)

@@ -135,7 +135,7 @@ def fit_kinetic_regularised(
     around = neighbours(mask > 0, voxel_size_mm, data.device)
     start = fit_kinetic(around.mean(data.T.to(torch.float64)).T, design, options, **settings)
     problem, spare = as_problem(data, design, options, **settings)
-    scaled = problem._replace(weights=problem.weights / common_noise_sd(alone.noise_sd) ** 2)
+    scaled = problem.scaled(1 / common_noise_sd(alone.noise_sd))
     found = _descend(scaled, _parameters(start), around, smoothness)
     converged = torch.ones_like(spare, dtype=torch.bool)
     return summary(problem, Polished(found, spare, converged), spare, len(design))
@@ -149,9 +149,9 @@ def _parameters(fit: KineticFit) -> torch.Tensor:
 def objective(
     problem: Problem, parameters: torch.Tensor, around: Neighbours, smoothness: Smoothness
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What is minimised (weights of the problem: w/σ²): its data term and its penalty."""
+    """What is minimised, with signals in units of σ: the data term and the penalty."""
     signal, _ = problem.evaluate(parameters)
-    misfit = (problem.weights * (problem.data - signal) ** 2).sum() / 2
+    misfit = ((problem.data - signal) ** 2).sum() / 2
     return misfit, smoothness.strength * (around.weight * _rounded(parameters, around, smoothness)).sum() / 2
 
 
@@ -179,12 +179,12 @@ def _descend(problem: Problem, parameters: torch.Tensor, around: Neighbours, smo
 
 def _gauss_newton_step(problem: Problem, parameters: torch.Tensor, around: Neighbours, smoothness: Smoothness):
     signal, jacobian = problem.evaluate(parameters)
-    residual = problem.weights * (problem.data - signal)
+    residual = problem.data - signal
     scale = torch.tensor(smoothness.scales(len(parameters)), device=parameters.device)[:, None, None]
     coupling = smoothness.strength * around.weight / _rounded(parameters, around, smoothness) / scale**2
     slope = torch.stack([(column * residual).sum(0) for column in jacobian])
     slope = slope - (coupling * around.differences(parameters)).sum(1)
-    blocks = [[(one * other * problem.weights).sum(0) for other in jacobian] for one in jacobian]
+    blocks = [[(one * other).sum(0) for other in jacobian] for one in jacobian]
     own = torch.stack([blocks[k][k] for k in range(len(blocks))])
     held = ((parameters <= problem.low) & (slope < 0)) | ((parameters >= problem.high) & (slope > 0))
 
