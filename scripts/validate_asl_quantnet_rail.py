@@ -5,11 +5,12 @@ from scan2map.logs import rule_log
 
 def main(smk):
     with rule_log(smk):
-        from scan2map.evaluation.model_targets import validate_model
+        from scan2map.evaluation.rail import validate_rail
 
-        validate_model(
-            smk.input.tables, smk.output.table, targets=smk.input.targets, variant="", settings=smk.params.settings
-        )
+        validate_rail(
+            smk.input.tables, smk.output.table, targets=smk.input.targets, kinds=["phantom"],
+            settings=smk.params.settings,
+        )  # fmt: skip
 
 
 if "snakemake" in globals():

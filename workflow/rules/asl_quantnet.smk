@@ -66,39 +66,12 @@ rule plot_asl_quantnet:
         "../../scripts/plot_asl_quantnet.py"
 
 
-rule compare_asl_quantnet:
-    """Compare network and least squares on a simulated session that went the whole way with the truth."""
-    input:
-        maps=PREDICTION.format(
-            system="asl_quantnet", subject="{subject}", session="{session}"
-        ),
-        cbf=derivative("perf", "cbf", root=TRUTH),
-        att=derivative("perf", "att", root=TRUTH),
-        gm=derivative("perf", "probseg", root=TRUTH, label="GM"),
-        wm=derivative("perf", "probseg", root=TRUTH, label="WM"),
-    output:
-        table="<results>/evaluation/sub-{subject}_ses-{session}_asl_quantnet.tsv",
-    log:
-        "<logs>/compare_asl_quantnet/sub-{subject}_ses-{session}.log",
-    conda:
-        "../../envs/imaging.yaml"
-    threads: 1
-    resources:
-        mem_mb=1500,
-        runtime=2,
-    params:
-        threshold=config["evaluation"]["tissue_threshold"],
-        step_version=step_version("compare_asl_quantnet"),
-    script:
-        "../../scripts/compare_asl_quantnet.py"
-
-
 rule validate_asl_quantnet_rail:
     """Hold network and least squares on the simulated sessions of this study against their targets."""
     input:
         tables=lambda wildcards: [
-            rules.compare_asl_quantnet.output.table.format(
-                subject=subject, session=session
+            rules.compare_prediction.output.table.format(
+                system="asl_quantnet", subject=subject, session=session
             )
             for subject, session in sessions("asl")
             if predicts("asl_quantnet", subject, session)
