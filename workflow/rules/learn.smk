@@ -66,8 +66,10 @@ rule train_model:
         "../../envs/training.yaml"
     threads: lambda wildcards: LEARNING.compute(wildcards.system)["threads"]
     resources:
-        mem_mb=lambda wildcards: LEARNING.compute(wildcards.system)["mem_mb"],
-        runtime=lambda wildcards: LEARNING.compute(wildcards.system)["runtime_min"],
+        mem_mb=lambda wildcards, attempt: attempt
+        * LEARNING.compute(wildcards.system)["mem_mb"],
+        runtime=lambda wildcards, attempt: attempt
+        * LEARNING.compute(wildcards.system)["runtime_min"],
         gpu=lambda wildcards: LEARNING.gpus(wildcards.system),
     params:
         model=lambda wildcards: LEARNING.training_settings(
@@ -128,8 +130,9 @@ rule predict_maps:
         "../../envs/training.yaml"
     threads: lambda wildcards: LEARNING.compute(wildcards.system)["threads"]
     resources:
-        mem_mb=lambda wildcards: LEARNING.compute(wildcards.system)["mem_mb"],
-        runtime=30,
+        mem_mb=lambda wildcards, attempt: attempt
+        * LEARNING.compute(wildcards.system)["mem_mb"],
+        runtime=lambda wildcards, attempt: 30 * attempt,
         gpu=lambda wildcards: min(1, LEARNING.gpus(wildcards.system)),
     params:
         compute=lambda wildcards: LEARNING.compute(wildcards.system),
@@ -168,8 +171,10 @@ rule evaluate_model:
         "../../envs/training.yaml"
     threads: lambda wildcards: LEARNING.compute(wildcards.system)["threads"]
     resources:
-        mem_mb=lambda wildcards: LEARNING.compute(wildcards.system)["mem_mb"],
-        runtime=lambda wildcards: LEARNING.compute(wildcards.system)["runtime_min"],
+        mem_mb=lambda wildcards, attempt: attempt
+        * LEARNING.compute(wildcards.system)["mem_mb"],
+        runtime=lambda wildcards, attempt: attempt
+        * LEARNING.compute(wildcards.system)["runtime_min"],
         gpu=lambda wildcards: min(1, LEARNING.gpus(wildcards.system)),
     params:
         settings=lambda wildcards: LEARNING.variant(
