@@ -105,6 +105,9 @@ VARIANTS = [
     Variant("Siemens delay of zero", SIEMENS | READ_3D | {"PostLabelingDelay": 0}, m0=LONG_TR,
             reason="PostLabelingDelay.*found: 0.*above 0"),
     Variant("Siemens M0 missing", SIEMENS | READ_3D, reason="M0Type is Separate.*has not a separate M0 image"),
+    Variant("Siemens M0 with a TR of zero", SIEMENS | READ_3D, m0={"RepetitionTimePreparation": 0},
+            reason="RepetitionTimePreparation.*found: 0.*above 0"),
+    Variant("Siemens pairs beside the scanner's differences", SIEMENS | READ_3D, (*PAIRS, "deltam"), m0=LONG_TR),
     # GE
     Variant("GE 3D, differences and M0 in one file", GE, DIFFERENCE),
     Variant("GE 3D, difference alone and M0 apart", GE | {"M0Type": "Separate"}, ("deltam",), m0=LONG_TR),
