@@ -153,3 +153,8 @@ def test_files_are_written_with_their_sidecars(ball, tmp_path):
     on_t1w = load_image(tmp_path / "cbf_t1w.nii.gz").data
     grey = ball.tissues["GM"] == 1
     np.testing.assert_allclose(on_t1w[grey], 60, rtol=0.02)
+
+
+def test_prior_is_named_in_the_sidecar(ball):
+    maps, _ = found_by(ball, [measured(ball, "PCASL", np.zeros(ball.cbf.shape))], att_prior_s=[1.5, 0.7])
+    assert maps.assumptions["TransitTimePrior"] == [1.5, 0.7]

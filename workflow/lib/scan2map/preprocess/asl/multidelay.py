@@ -129,6 +129,7 @@ def fit_options(settings: Mapping, tissues: Mapping[str, np.ndarray], mask: np.n
         arterial_lead_s=settings["arterial_lead_s"],
         cbf_bounds=tuple(settings["cbf_bounds_ml_100g_min"]),
         att_bounds_s=tuple(settings["att_bounds_s"]),
+        att_prior_s=None if settings["att_prior_s"] is None else tuple(settings["att_prior_s"]),
     )
 
 
@@ -208,6 +209,7 @@ def _assumptions(series, found, options: FitOptions, settings: Mapping, design: 
         "ArterialComponent": options.arterial_component,
         "Estimator": "bounded least squares"
         + (", total variation between neighbours" if strength else ", voxel by voxel"),
+        "TransitTimePrior": options.att_prior_s and list(options.att_prior_s),
         "LabelingType": [one.labelling.kind for one in series],
         "LabelingEfficiency": [round(float(one.design.efficiency[0]), 4) for one in found],
         "BackgroundSuppressionPulses": [one.labelling.suppression_pulses for one in series],
