@@ -75,7 +75,7 @@ def command(job: TrainingJob, file: Path, environment: Mapping[str, str]) -> lis
             f"{job.system} is to train on several nodes, but this job does not have them",
             found=allocated,
             allowed=f"{compute['nodes']} nodes",
-            remedy="ask for them in the profile: set-resources: train_model: {nodes, tasks, mpi: srun}",
+            remedy="ask for them in the profile: set-resources: train_model: {nodes, tasks_per_node, mpi: srun}",
         )
     tasks = ["--nodes", str(compute["nodes"]), "--ntasks", str(job.processes)]
     return ["srun", *tasks, "--ntasks-per-node", str(compute["devices"]), sys.executable, *module]
