@@ -11,7 +11,7 @@ set -euo pipefail
 
 RIG=${RIG:-${TMPDIR:-/tmp}/scan2map-slurm}
 # Advertised per node. More CPUs than the machine has let small jobs overlap; Slurm does not check here.
-CPUS=${CPUS:-4}
+CPUS=${CPUS:-8}
 MEMORY_MB=${MEMORY_MB:-16000}
 HOST=$(hostname -s)
 NODES=(cpu1 cpu2 gpu1)

@@ -19,6 +19,8 @@ rule average_delays:
         delay_offsets=derivative("perf", "timing", acq="multidelay", desc="slice"),
     log:
         "<logs>/average_delays/sub-{subject}_ses-{session}.log",
+    benchmark:
+        "<benchmarks>/average_delays/sub-{subject}_ses-{session}.tsv"
     conda:
         "../../envs/imaging.yaml"
     threads: 1
@@ -52,6 +54,8 @@ rule plot_asl_quantnet:
         ),
     log:
         "<logs>/plot_asl_quantnet/plot_asl_quantnet.log",
+    benchmark:
+        "<benchmarks>/plot_asl_quantnet/plot_asl_quantnet.tsv"
     conda:
         "../../envs/training.yaml"
     threads: 1

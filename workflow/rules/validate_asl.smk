@@ -66,6 +66,8 @@ rule compare_scanner_perfusion:
         table=f"{EVALUATION}_perfusion.tsv",
     log:
         "<logs>/compare_scanner_perfusion/sub-{subject}_ses-{session}.log",
+    benchmark:
+        "<benchmarks>/compare_scanner_perfusion/sub-{subject}_ses-{session}.tsv"
     conda:
         "../../envs/ingest.yaml"
     threads: 1

@@ -1,0 +1,83 @@
+"""Snakemake on the rig: started with the project's Slurm profile, watched and interrupted from outside."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+SITE = ("--profile", "slurm", "--workflow-profile", "tests/slurm/site", "--nocolor")
+SUBMITTED = re.compile(r"has been submitted with SLURM jobid (\d+)")
+
+
+@dataclass
+class Run:
+    """A Snakemake that submits to the rig; its output goes to a file."""
+
+    process: subprocess.Popen
+    log: Path
+
+    @property
+    def text(self) -> str:
+        """What it has said so far."""
+        return self.log.read_text()
+
+    def submissions(self) -> int:
+        """How many Slurm jobs it has submitted."""
+        return len(SUBMITTED.findall(self.text))
+
+    def interrupt(self, number: int = signal.SIGINT) -> None:
+        """What Ctrl-C (or another signal) does."""
+        self.process.send_signal(number)
+
+    def finish(self, seconds: int) -> int:
+        """Wait for the end; the exit code."""
+        return self.process.wait(timeout=seconds)
+
+
+def start(folder: Path, *arguments: str) -> Run:
+    """Start Snakemake in a folder that holds a workflow and the project's profiles."""
+    log = folder / f"run-{len(list(folder.glob('run-*.txt')))}.txt"
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "snakemake", *SITE, *arguments],
+            cwd=folder,
+            env=os.environ | {"PATH": programs, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # A group of its own, as a terminal would give it: a signal reaches it and not the tests.
+            start_new_session=True,
+        )
+    return Run(process, log)
+
+
+def slurm(*command: str) -> str:
+    """The output of a Slurm command."""
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def running_nodes() -> list[str]:
+    """The nodes of all jobs that run now."""
+    return slurm("squeue", "--noheader", "--states=RUNNING", "--format=%N").split()
+
+
+def wait_for(condition: Callable[[], object], seconds: int = 120):
+    """The first true answer of a condition.
+
+    Raises:
+        TimeoutError: none came in time.
+    """
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        answer = condition()
+        if answer:
+            return answer
+        time.sleep(0.5)
+    raise TimeoutError(f"{condition} was not true within {seconds} s; queue:\n{slurm('squeue')}")

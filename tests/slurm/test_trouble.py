@@ -1,0 +1,73 @@
+"""What goes wrong on clusters: too little memory or time, a node that fails, a driver that is stopped or killed."""
+
+import shutil
+import signal
+
+import pytest
+from cluster import running_nodes, slurm, start, wait_for
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def workflow(rig, root, tmp_path):
+    """A folder with the small workflow and the project's profiles, as a clone has them."""
+    shutil.copytree(root / "config/profiles", tmp_path / "config/profiles")
+    shutil.copytree(root / "tests/slurm/site", tmp_path / "tests/slurm/site")
+    (tmp_path / "slurm").symlink_to("config/profiles/slurm")
+    shutil.copy(root / "tests/slurm/trouble.smk", tmp_path / "Snakefile")
+    return tmp_path
+
+
+def record(path) -> list[str]:
+    """Node, partition, visible GPUs and resource that a job wrote down."""
+    return path.read_text().split()
+
+
+def test_gpu_jobs_go_to_the_gpu_partition_and_short_jobs_are_given_more(workflow):
+    run = start(workflow, "gpu_a.txt", "gpu_b.txt", "memory.txt", "time.txt", "plain.done")
+    assert run.finish(420) == 0, run.text[-4000:]
+    devices = {tuple(record(workflow / f"gpu_{index}.txt")[:3]) for index in "ab"}
+    assert {(node, partition) for node, partition, _ in devices} == {("gpu1", "gpu")}
+    assert {device for *_, device in devices} <= {"0", "1"}
+    assert record(workflow / "plain.done")[1:3] == ["cpu", "none"]
+    assert record(workflow / "memory.txt")[3] == "1400"
+    assert record(workflow / "time.txt")[3] == "2"
+    assert run.submissions() == 5 + 2
+
+
+def test_a_job_whose_node_fails_runs_on_another_one(workflow):
+    run = start(workflow, "moved.done")
+    (node,) = wait_for(running_nodes)
+    slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+    try:
+        assert run.finish(300) == 0, run.text[-4000:]
+    finally:
+        slurm("scontrol", "update", f"nodename={node}", "state=resume")
+    assert record(workflow / "moved.done")[0] != node
+
+
+def test_ctrl_c_cancels_the_jobs_and_a_second_run_finishes(workflow):
+    run = start(workflow, "one.done", "two.done")
+    wait_for(lambda: len(running_nodes()) == 2)
+    run.interrupt()
+    assert run.finish(120) != 0
+    assert not slurm("squeue", "--noheader").split()
+    assert not list(workflow.glob("*.done"))
+    again = start(workflow, "one.done", "two.done")
+    assert again.finish(240) == 0, again.text[-4000:]
+    assert again.submissions() == 2
+
+
+def test_after_a_killed_driver_the_folder_is_unlocked_and_the_work_goes_on(workflow):
+    run = start(workflow, "one.done")
+    wait_for(running_nodes)
+    run.interrupt(signal.SIGKILL)
+    run.finish(10)
+    locked = start(workflow, "one.done")
+    assert locked.finish(60) != 0
+    assert "--unlock" in locked.text
+    slurm("scancel", "--user=root")
+    assert start(workflow, "--unlock").finish(60) == 0
+    again = start(workflow, "one.done")
+    assert again.finish(240) == 0, again.text[-4000:]
