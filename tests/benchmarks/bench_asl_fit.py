@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from scan2map.physics.asl import BLOOD_T1_3T_S, pcasl_difference_kinetic
-from scan2map.physics.asl_kinetics import GENERAL_KINETIC, difference_signals, label_design
+from scan2map.physics.asl_design import label_design
+from scan2map.physics.asl_kinetics import GENERAL_KINETIC, difference_signals
 from scan2map.preprocess.asl.fit import FitOptions, fit_kinetic
 
 PLD_S = np.arange(0.5, 3.01, 0.5)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from scan2map.physics import asl_kinetics as kinetics
+from scan2map.physics.asl_design import LabelDesign, join_designs, label_design
 
 CBF, T1_BLOOD, T1_TISSUE, PARTITION = 60.0, 1.65, 1.33, 0.9
 DELAYS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
@@ -20,11 +21,11 @@ EFFICIENCY = {"PCASL": 0.85, "PASL": 0.98, "VSASL": 0.56}
 
 def design_of(case, delays=DELAYS):
     kind = case.split()[0]
-    return kinetics.label_design(kind, delays, ARRIVING[case][0], efficiency=EFFICIENCY[kind])
+    return label_design(kind, delays, ARRIVING[case][0], efficiency=EFFICIENCY[kind])
 
 
 def joint():
-    return kinetics.join_designs(*(design_of(case) for case in ("VSASL", "PCASL", "PASL")))
+    return join_designs(*(design_of(case) for case in ("VSASL", "PCASL", "PASL")))
 
 
 def convolved(case, time_s, att_s, loss, steps=400_001):
@@ -64,7 +65,7 @@ def test_velocity_selective_labelling_shows_no_artery():
 
 def test_no_transit_time_and_no_relaxation_is_the_delivered_volume():
     """Without any loss, ΔM/M0 = 2 α f τ / λ: perfusion times duration."""
-    design = kinetics.label_design("PCASL", [1.0], 1.8, efficiency=1.0, blood_t1_s=1e6)
+    design = label_design("PCASL", [1.0], 1.8, efficiency=1.0, blood_t1_s=1e6)
     assert kinetics.difference_signals(design, 60.0, np.array(0.0)) == pytest.approx(2 * 0.01 * 1.8 / 0.9, rel=1e-5)
 
 
@@ -75,7 +76,7 @@ def test_label_that_has_not_arrived_gives_nothing():
 
 def test_later_slices_are_read_at_a_longer_delay():
     shifted = kinetics.difference_signals(joint(), CBF, np.array(1.2), delay_offset_s=0.25)
-    later = kinetics.LabelDesign(joint().kinds, joint().delay_s + 0.25, joint().duration_s, joint().efficiency)
+    later = LabelDesign(joint().kinds, joint().delay_s + 0.25, joint().duration_s, joint().efficiency)
     np.testing.assert_allclose(shifted, kinetics.difference_signals(later, CBF, np.array(1.2)), rtol=1e-12)
 
 

@@ -7,6 +7,7 @@ from scipy.optimize import least_squares
 
 from scan2map.errors import SettingError
 from scan2map.physics import asl_kinetics as kinetics
+from scan2map.physics.asl_design import join_designs, label_design
 from scan2map.preprocess.asl.fit import (
     AT_BOUND,
     CHUNK_VOXELS,
@@ -17,10 +18,10 @@ from scan2map.preprocess.asl.fit import (
 )
 
 DELAYS = np.arange(0.5, 3.01, 0.5)
-PCASL = kinetics.label_design("PCASL", DELAYS, 1.8, efficiency=0.85, suppression_pulses=2)
-VSASL = kinetics.label_design("VSASL", DELAYS, efficiency=0.56)
-PASL = kinetics.label_design("PASL", DELAYS, 0.8, efficiency=0.98)
-JOINT = kinetics.join_designs(PCASL, VSASL)
+PCASL = label_design("PCASL", DELAYS, 1.8, efficiency=0.85, suppression_pulses=2)
+VSASL = label_design("VSASL", DELAYS, efficiency=0.56)
+PASL = label_design("PASL", DELAYS, 0.8, efficiency=0.98)
+JOINT = join_designs(PCASL, VSASL)
 
 
 @pytest.fixture(autouse=True)
@@ -102,13 +103,13 @@ def test_error_is_the_predicted_standard_deviation_at_high_signal():
 
 
 def test_noise_is_estimated_from_the_residual():
-    repeated = kinetics.join_designs(*[JOINT] * 6)
+    repeated = join_designs(*[JOINT] * 6)
     data, sigma, *_ = noisy(repeated, 3, 400)
     assert float((fit_kinetic(data, repeated).noise_sd ** 2).mean() ** 0.5) == pytest.approx(sigma, rel=0.03)
 
 
 def test_repeats_are_the_same_problem_as_their_mean_with_weights():
-    repeated = kinetics.join_designs(JOINT, PCASL)
+    repeated = join_designs(JOINT, PCASL)
     data, *_ = noisy(repeated, 4, 50)
     merged = np.concatenate([(data[:, :6] + data[:, 12:]) / 2, data[:, 6:12]], axis=1)
     direct = fit_kinetic(data, repeated)
@@ -213,7 +214,7 @@ def test_prior_of_the_transit_time_gives_the_most_probable_values(model):
 
 
 def test_prior_takes_the_noise_from_the_residuals_where_it_is_not_given():
-    repeated = kinetics.join_designs(*[JOINT] * 4)
+    repeated = join_designs(*[JOINT] * 4)
     data, sigma, *_ = noisy(repeated, 2, 300)
     given, estimated = (
         fit_kinetic(data, repeated, FitOptions(att_prior_s=(1.4, 0.3), noise_sd=noise))

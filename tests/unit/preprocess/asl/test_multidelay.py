@@ -11,6 +11,7 @@ from scan2map import config
 from scan2map.images import Image, load_image, save_image
 from scan2map.physics import asl as physics
 from scan2map.physics import asl_kinetics as kinetics
+from scan2map.physics.asl_design import label_design
 from scan2map.preprocess.asl.difference import Pairs
 from scan2map.preprocess.asl.metadata import Labelling, save_labelling
 from scan2map.preprocess.asl.multidelay import (
@@ -45,7 +46,7 @@ def measured(ball, kind, offsets_s, *, model=kinetics.CONSENSUS, tissue_t1_s=1.3
     """Control and label volumes of the ball, noise-free."""
     efficiency = {"PCASL": physics.PCASL_EFFICIENCY, "VSASL": physics.VSASL_EFFICIENCY}[kind]
     duration = np.inf if kind == "VSASL" else 1.8
-    design = kinetics.label_design(kind, DELAYS, duration, efficiency=efficiency, suppression_pulses=2)
+    design = label_design(kind, DELAYS, duration, efficiency=efficiency, suppression_pulses=2)
     att = np.full(ball.cbf.shape, ATT_S)
     relative = kinetics.difference_signals(
         design, ball.cbf, att, model=model, tissue_t1_s=tissue_t1_s, delay_offset_s=offsets_s

@@ -6,13 +6,14 @@ import torch
 
 from scan2map.errors import SettingError
 from scan2map.physics import asl_kinetics as kinetics
+from scan2map.physics.asl_design import join_designs, label_design
 from scan2map.preprocess.asl.fit import FitOptions, as_problem, fit_kinetic
 from scan2map.preprocess.asl.fit_spatial import Smoothness, fit_kinetic_regularised, neighbours, objective
 
 DELAYS = np.arange(0.5, 3.01, 0.5)
-JOINT = kinetics.join_designs(
-    kinetics.label_design("PCASL", DELAYS, 1.8, efficiency=0.85),
-    kinetics.label_design("VSASL", DELAYS, efficiency=0.56),
+JOINT = join_designs(
+    label_design("PCASL", DELAYS, 1.8, efficiency=0.85),
+    label_design("VSASL", DELAYS, efficiency=0.56),
 )
 
 

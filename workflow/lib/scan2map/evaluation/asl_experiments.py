@@ -12,7 +12,7 @@ from scan2map.phantom.study import session_seed
 from scan2map.phantom.subject import build_subject, random_generator
 from scan2map.physics import asl as physics
 from scan2map.physics import asl_kinetics as kinetics
-from scan2map.physics.asl_kinetics import LabelDesign, join_designs, label_design
+from scan2map.physics.asl_design import LabelDesign, join_designs, label_design
 from scan2map.preprocess.asl.calibration import TISSUE_T1_S
 from scan2map.preprocess.asl.fit import UNDETERMINED, FitOptions, fit_kinetic
 

@@ -22,7 +22,7 @@ import torch
 
 from scan2map.errors import SettingError
 from scan2map.physics import asl_kinetics as kinetics
-from scan2map.physics.asl_kinetics import LabelDesign
+from scan2map.physics.asl_design import LabelDesign
 from scan2map.preprocess.asl.fit_polish import Polished, polish
 from scan2map.preprocess.asl.fit_problem import KINK_GAP_S, Problem
 from scan2map.preprocess.asl.fit_profile import Start, profile_starts

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from scan2map.physics import asl_kinetics as kinetics
-from scan2map.physics.asl_kinetics import LabelDesign
+from scan2map.physics.asl_design import CONTINUOUS, LABELLING, LabelDesign
 
 # Distance from a kink of the signal at which a transit time counts as on one side of it, s.
 KINK_GAP_S = 1e-7
@@ -103,5 +103,5 @@ class Problem(NamedTuple):
 
     def _fading(self, arterial: torch.Tensor) -> torch.Tensor:
         """Loss of the arterial signal per second of later arrival: only continuous label decays on its way."""
-        kinds = [kinetics.LABELLING[kind] == kinetics.CONTINUOUS for kind in self.design.kinds]
+        kinds = [LABELLING[kind] == CONTINUOUS for kind in self.design.kinds]
         return arterial * torch.tensor(kinds, device=arterial.device)[:, None] / self.design.blood_t1_s

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from scan2map.errors import SettingError
-from scan2map.physics.asl_kinetics import LabelDesign
+from scan2map.physics.asl_design import LabelDesign
 from scan2map.preprocess.asl.fit import FitOptions, KineticFit, as_problem, common_noise_sd, fit_kinetic, summary
 from scan2map.preprocess.asl.fit_polish import Polished
 from scan2map.preprocess.asl.fit_problem import Problem

@@ -10,7 +10,8 @@ import pandas as pd
 
 from scan2map.derivative_tables import write_frame
 from scan2map.images import Image, load_image, require_same_grid, save_image
-from scan2map.physics.asl_kinetics import CONSENSUS, LABELLING, VELOCITY, LabelDesign, join_designs
+from scan2map.physics.asl_design import LABELLING, VELOCITY, LabelDesign, join_designs
+from scan2map.physics.asl_kinetics import CONSENSUS
 from scan2map.preprocess.asl.calibration import TISSUE_T1_S, calibrate_m0
 from scan2map.preprocess.asl.coregister import TISSUES
 from scan2map.preprocess.asl.difference import Pairs, select_pairs, subtract

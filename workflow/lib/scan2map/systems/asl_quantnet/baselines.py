@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from scan2map.physics.asl_kinetics import CONSENSUS, GENERAL_KINETIC, LabelDesign
+from scan2map.physics.asl_design import LabelDesign
+from scan2map.physics.asl_kinetics import CONSENSUS, GENERAL_KINETIC
 from scan2map.preprocess.asl.fit import FitOptions, fit_kinetic
 from scan2map.preprocess.asl.fit_spatial import fit_kinetic_regularised
 from scan2map.systems.asl_quantnet.labelling import Delays, Labelling

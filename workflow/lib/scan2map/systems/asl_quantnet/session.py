@@ -13,7 +13,7 @@ import torch
 from scan2map.errors import DataError
 from scan2map.images import Image, load_image, require_same_grid, save_image
 from scan2map.physics.asl import PARTITION_COEFFICIENT_ML_PER_G
-from scan2map.physics.asl_kinetics import LABELLING, VELOCITY, LabelDesign, join_designs
+from scan2map.physics.asl_design import LABELLING, VELOCITY, LabelDesign, join_designs
 from scan2map.preprocess.asl.calibration import calibrate_m0
 from scan2map.preprocess.asl.coregister import TISSUES
 from scan2map.preprocess.asl.difference import subtract
