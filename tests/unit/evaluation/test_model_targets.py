@@ -7,7 +7,8 @@ import yaml
 
 from scan2map.errors import SettingError
 from scan2map.evaluation.model_table import model_table
-from scan2map.evaluation.model_targets import load_model_targets, measure, target_variants, validate_model
+from scan2map.evaluation.model_targets import measure, validate_model
+from scan2map.evaluation.targets import load_model_targets, target_variants
 
 SETTINGS = {"confidence": 0.95, "resamples": 999, "seed": 1}
 BASE = {"description": "d", "metric": "rmse", "op": "<=", "number": 0.7, "unit": "1"}

@@ -76,7 +76,7 @@ from scan2map.training.study import Learning
 from scan2map.systems import load_system, system_names
 for name in system_names():
     load_system(name).description
-heavy = sorted({"torch", "lightning", "monai"} & set(sys.modules))
+heavy = sorted({"torch", "lightning", "monai", "pandas", "scipy"} & set(sys.modules))
 sys.exit(f"imported while planning: {heavy}" if heavy else 0)
 """
     finished = subprocess.run(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,11 +13,10 @@ import yaml
 from scan2map.errors import DataError, SettingError
 from scan2map.evaluation.intervals import Interval, bootstrap_interval, subject_values
 from scan2map.evaluation.long_table import gather_tables, read_table, write_table
+from scan2map.evaluation.targets import OPERATORS
 from scan2map.provenance import commit
 
 COLUMNS = ("id", "description", "value", "ci_low", "ci_high", "target", "met", "commit")
-# ``none``: a figure that is reported beside the others, without a target of its own.
-OPERATORS = {"<=": operator.le, ">=": operator.ge, "==": operator.eq, "none": None}
 
 
 def load_targets(path, kinds: Collection[str]) -> list[dict]:

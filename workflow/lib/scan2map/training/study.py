@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scan2map.errors import SettingError
-from scan2map.evaluation.model_targets import target_variants
+from scan2map.evaluation.targets import target_variants
 from scan2map.systems import load_system, system_names
 from scan2map.training.settings import FIXED, MODEL_FOLDER, deciding, load_model, variant_of
 from scan2map.training.split import PARTS, read_split, require_parts, subjects
