@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 NAMES = {
@@ -60,14 +63,25 @@ def _failed(note: Mapping) -> ModalityState:
     return ModalityState(note["modality"], "failed", f"{note['reason']} (step {rule})", remedy)
 
 
-def read_rows(path, subject: str | None = None, session: str | None = None) -> list[dict[str, str]]:
-    """Rows of a tab-separated table as texts, ``n/a`` as empty; only those of one session where one is given."""
+@cache
+def _rows_by_session(path: str, modified_ns: int) -> dict[tuple[str | None, str | None], list[dict[str, str]]]:
     with open(path, newline="", encoding="utf-8") as handle:
         rows = [
             {key: "" if value == "n/a" else value for key, value in row.items()}
             for row in csv.DictReader(handle, delimiter="\t")
         ]
-    return [row for row in rows if subject is None or (row["subject"], row["session"]) == (subject, session)]
+    sessions = defaultdict(list)
+    for row in rows:
+        sessions[row.get("subject"), row.get("session")].append(row)
+    return dict(sessions)
+
+
+def read_rows(path, subject: str | None = None, session: str | None = None) -> list[dict[str, str]]:
+    """Rows of a tab-separated table as texts, ``n/a`` as empty; only those of one session where one is given."""
+    # The workflow asks once per session: the table is parsed again only when it has changed.
+    sessions = _rows_by_session(str(path), os.stat(path).st_mtime_ns)
+    chosen = sessions.values() if subject is None else [sessions.get((subject, session), [])]
+    return [dict(row) for rows in chosen for row in rows]
 
 
 def session_states(
