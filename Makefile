@@ -1,6 +1,6 @@
 # The project's commands. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs lock clean
+.PHONY: help install demo test test-slurm lint format docs lock clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -47,6 +47,9 @@ docs: install  ## Regenerate config/README.md from the schemas
 
 test: lint  ## Run all checks
 	$(BIN)/python -m pytest -n 2 --dist loadscope tests
+
+test-slurm: install  ## Run the cluster tests on a real Slurm, brought up here (Debian 12, as root)
+	tests/slurm/rig.sh run $(BIN)/python -m pytest -rA tests/slurm
 
 lock:  ## Resolve envs/local.in into envs/local.lock (needs the package registry)
 	rm -rf work/lock && $(PYTHON) -m venv work/lock && work/lock/bin/pip install --quiet --requirement envs/local.in

@@ -29,20 +29,25 @@ class Clone:
         lines = ["\t".join(row) for row in [("subject", "session", "dicom"), *rows]]
         (self.folder / "config" / "participants.tsv").write_text("\n".join(lines) + "\n")
 
-    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
-        """Run Snakemake with the local profile; standard output and error in one text."""
+    def start(self, *arguments: str) -> subprocess.Popen:
+        """Start Snakemake with the local profile; standard output and error in one text."""
         command = [sys.executable, "-m", "snakemake", "--profile", "config/profiles/local", "--cores", "2"]
         command += ["--nocolor", "--configfile", THUMBNAIL, "config/study.yaml", *arguments]
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return subprocess.run(
+        return subprocess.Popen(
             command,
             cwd=self.folder,
             env=os.environ | {"PATH": programs, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            check=False,
         )
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
+        """Run Snakemake to its end."""
+        process = self.start(*arguments)
+        output, _ = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, output)
 
     def __truediv__(self, path: str) -> Path:
         return self.folder / path

@@ -28,9 +28,18 @@ class Run:
         """What it has said so far."""
         return self.log.read_text()
 
-    def submissions(self) -> int:
-        """How many Slurm jobs it has submitted."""
-        return len(SUBMITTED.findall(self.text))
+    def jobs(self) -> list[str]:
+        """The Slurm jobs that it has submitted."""
+        return SUBMITTED.findall(self.text)
+
+    def nodes(self) -> list[str]:
+        """The nodes of those of its jobs that run now."""
+        queue = slurm("squeue", "--noheader", "--states=RUNNING", "--format=%i %N")
+        return [line.split()[1] for line in queue.splitlines() if line.split()[0] in self.jobs()]
+
+    def waiting_or_running(self) -> list[str]:
+        """Those of its jobs that are still in the queue."""
+        return [job for job in slurm("squeue", "--noheader", "--format=%i").split() if job in self.jobs()]
 
     def interrupt(self, number: int = signal.SIGINT) -> None:
         """What Ctrl-C (or another signal) does."""
@@ -61,11 +70,6 @@ def start(folder: Path, *arguments: str) -> Run:
 def slurm(*command: str) -> str:
     """The output of a Slurm command."""
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
-def running_nodes() -> list[str]:
-    """The nodes of all jobs that run now."""
-    return slurm("squeue", "--noheader", "--states=RUNNING", "--format=%N").split()
 
 
 def wait_for(condition: Callable[[], object], seconds: int = 120):

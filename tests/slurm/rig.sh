@@ -83,7 +83,8 @@ JobAcctGatherParams=OverMemoryKill
 JobAcctGatherFrequency=1
 AccountingStorageType=accounting_storage/none
 SlurmdParameters=config_overrides
-ReturnToService=2
+# A node that was set down stays down until it is resumed.
+ReturnToService=1
 SlurmdTimeout=30
 KillWait=2
 OverTimeLimit=0

@@ -23,7 +23,7 @@ def run(study):
     begin = time.monotonic()
     started = start(study.folder, "--configfile", THUMBNAIL, "config/study.yaml")
     code = started.finish(3000)
-    print(f"\n{started.submissions()} submissions, {time.monotonic() - begin:.0f} s, exit code {code}")
+    print(f"\n{len(started.jobs())} submissions, {time.monotonic() - begin:.0f} s, exit code {code}")
     return started, code
 
 
@@ -32,11 +32,11 @@ def test_a_study_needs_few_submissions(study):
     assert code == 0, started.text[-6000:]
     assert (study / "results/report/index.html").is_file()
     assert (study / "results/report/sub-01_ses-01.html").stat().st_size > 50_000
-    assert started.submissions() <= MOST_SUBMISSIONS_PER_SESSION + SUBMISSIONS_PER_STUDY
+    assert len(started.jobs()) <= MOST_SUBMISSIONS_PER_SESSION + SUBMISSIONS_PER_STUDY
 
 
 def test_a_second_run_submits_nothing(study):
     started, code = run(study)
     assert code == 0
     assert "Nothing to be done" in started.text
-    assert started.submissions() == 0
+    assert len(started.jobs()) == 0

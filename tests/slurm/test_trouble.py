@@ -4,7 +4,7 @@ import shutil
 import signal
 
 import pytest
-from cluster import running_nodes, slurm, start, wait_for
+from cluster import slurm, start, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -33,12 +33,12 @@ def test_gpu_jobs_go_to_the_gpu_partition_and_short_jobs_are_given_more(workflow
     assert record(workflow / "plain.done")[1:3] == ["cpu", "none"]
     assert record(workflow / "memory.txt")[3] == "1400"
     assert record(workflow / "time.txt")[3] == "2"
-    assert run.submissions() == 5 + 2
+    assert len(run.jobs()) == 5 + 2
 
 
 def test_a_job_whose_node_fails_runs_on_another_one(workflow):
     run = start(workflow, "moved.done")
-    (node,) = wait_for(running_nodes)
+    (node,) = wait_for(run.nodes)
     slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
     try:
         assert run.finish(300) == 0, run.text[-4000:]
@@ -49,25 +49,25 @@ def test_a_job_whose_node_fails_runs_on_another_one(workflow):
 
 def test_ctrl_c_cancels_the_jobs_and_a_second_run_finishes(workflow):
     run = start(workflow, "one.done", "two.done")
-    wait_for(lambda: len(running_nodes()) == 2)
+    wait_for(lambda: len(run.nodes()) == 2)
     run.interrupt()
     assert run.finish(120) != 0
-    assert not slurm("squeue", "--noheader").split()
+    assert not run.waiting_or_running()
     assert not list(workflow.glob("*.done"))
     again = start(workflow, "one.done", "two.done")
     assert again.finish(240) == 0, again.text[-4000:]
-    assert again.submissions() == 2
+    assert len(again.jobs()) == 2
 
 
 def test_after_a_killed_driver_the_folder_is_unlocked_and_the_work_goes_on(workflow):
     run = start(workflow, "one.done")
-    wait_for(running_nodes)
+    wait_for(run.nodes)
     run.interrupt(signal.SIGKILL)
     run.finish(10)
     locked = start(workflow, "one.done")
     assert locked.finish(60) != 0
     assert "--unlock" in locked.text
-    slurm("scancel", "--user=root")
+    slurm("scancel", *run.waiting_or_running())
     assert start(workflow, "--unlock").finish(60) == 0
     again = start(workflow, "one.done")
     assert again.finish(240) == 0, again.text[-4000:]
