@@ -50,6 +50,13 @@ def test_recorded_pairs_give_the_same_images(pcasl, scheme):
     )
 
 
+def test_volumes_without_a_partner_are_told(pcasl, caplog):
+    cut = replace(pcasl, volume_types=("control", "label", "control", "control"))
+    with caplog.at_level("WARNING", logger="scan2map"):
+        assert len(subtract(volumes(10, 7, 12, 13), cut, "pairwise").volumes) == 1
+    assert "3 control and 1 label volumes" in caplog.text
+
+
 def test_a_lonely_volume_is_no_pair(pcasl):
     lonely = replace(pcasl, volume_types=("control", "control", "control", "label"), delays_s=(1, 1, 1, 2))
     with pytest.raises(DataError, match="no control-label pair"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 from scan2map.errors import DataError
 from scan2map.preprocess.asl.metadata import Labelling
 
+LOGGER = logging.getLogger("scan2map")
 # SCORE needs a few pairs to tell an outlier from noise.
 LEAST_PAIRS_FOR_OUTLIERS = 5
 
@@ -133,6 +135,9 @@ def _pairwise(labelling: Labelling) -> list[tuple[int, ...]]:
             [index for index in labelling.volumes_of(kind) if labelling.delays_s[index] == delay]
             for kind in ("control", "label")
         )
+        if len(controls) != len(labels):
+            message = "delay %g s: %d control and %d label volumes; those without a partner are left out"
+            LOGGER.warning(message, delay, len(controls), len(labels))
         pairs += list(zip(controls, labels, strict=False))
     return sorted(pairs)
 
