@@ -82,6 +82,29 @@ def test_interrupted_training_ends_with_the_same_bytes(data, tmp_path, monkeypat
     assert Path(broken.history).read_bytes() == Path(whole.history).read_bytes()
 
 
+def test_every_step_sees_samples_of_its_own_also_after_a_resume(data, tmp_path, monkeypatch):
+    from scan2map.systems.toy.module import ToyModule
+    from scan2map.training.stream import Samples
+
+    seen, drawn, losses = [], Samples.__getitem__, ToyModule.losses
+    monkeypatch.setattr(Samples, "__getitem__", lambda stream, place: (seen.append(place), drawn(stream, place))[1])
+
+    def dies(module, batch):
+        if len(seen) > 8 * 25:
+            raise Killed
+        return losses(module, batch)
+
+    job = toy_study.job(tmp_path / "a", data, toy_study.model())
+    monkeypatch.setattr(ToyModule, "losses", dies)
+    with pytest.raises(Killed):
+        fit_job(job)
+    assert seen[: 8 * 20] == list(range(8 * 20))
+    seen.clear()
+    monkeypatch.setattr(ToyModule, "losses", losses)
+    fit_job(job)
+    assert seen == list(range(8 * 20, 8 * 40))
+
+
 def test_killed_processes_end_with_the_same_bytes(data, tmp_path, toy_folder):
     """A real training process gets SIGKILL at two moments, then runs to its end."""
     settings = toy_study.model(settings={"step_pause_s": 0.02}, training={"max_steps": 60})
