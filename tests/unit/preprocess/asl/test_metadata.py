@@ -83,6 +83,7 @@ REFUSED = [
     ({"EchoTime": [0.01, 0.02, 0.01, 0.02]}, PAIRS, True, "EchoTime.*one time"),
     (PULSED | {"BolusCutOffTechnique": None}, PAIRS, False, "BolusCutOffTechnique.*QUIPSS, QUIPSSII, Q2TIPS"),
     (PULSED | {"BolusCutOffDelayTime": 0}, PAIRS, False, "BolusCutOffDelayTime.*above 0"),
+    (PULSED | {"BolusCutOffDelayTime": 700}, PAIRS, False, "BolusCutOffDelayTime.*at most 1.75 s"),
     (PULSED | {"BolusCutOffTechnique": "QUIPSS", "BolusCutOffDelayTime": 1.8}, PAIRS, False, "at most 1.75 s"),
     ({"ArterialSpinLabelingType": "FAIR"}, PAIRS, True, "ArterialSpinLabelingType.*PCASL, CASL, PASL"),
     ({"M0Type": "Included"}, PAIRS, False, "has not an m0scan volume"),

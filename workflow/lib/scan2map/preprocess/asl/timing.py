@@ -62,8 +62,8 @@ def _bolus_durations(meta: Sidecar, types: Sequence[str], inversion_times_s: Seq
     if technique not in CUTOFFS:
         raise meta.fail("BolusCutOffTechnique", ", ".join(CUTOFFS))
     first = meta.numbers("BolusCutOffDelayTime")[0]
-    shortest = min(time for time in inversion_times_s if time > 0)
-    longest = LONGEST_TIME_S if technique != "QUIPSS" else shortest - TOLERANCE_S
+    readouts = [time for time in inversion_times_s if time > 0]
+    longest = (min(readouts) if technique == "QUIPSS" else max(readouts)) - TOLERANCE_S
     if not 0 < first <= longest:
         raise meta.fail("BolusCutOffDelayTime", f"above 0 and at most {longest:g} s")
     bolus = [time - first if technique == "QUIPSS" else first for time in inversion_times_s]
