@@ -61,6 +61,11 @@ def test_exclusions_spread_over_sessions(write):
     assert tables.read_exclusions(None, KNOWN) == {}
 
 
+def test_exclusions_say_who_decided_and_when(write):
+    path = write("subject\tsession\tmodality\treason\twho\tdate\n02\tA\tall\twithdrew.\tJM\t2026-03-01\n")
+    assert tables.read_exclusions(path, KNOWN) == {("02", "A", "all"): "withdrew (decided by JM on 2026-03-01)"}
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

@@ -138,6 +138,12 @@ def dicom_folder(row: dict[str, Any], path=None) -> Path:
     return Path(folder).expanduser()
 
 
+def _reason(row: dict[str, Any]) -> str:
+    """The reason of an exclusion, with who decided it and when, where that is given."""
+    decided = " ".join([f"by {row['who']}"] * bool(row["who"]) + [f"on {row['date']}"] * bool(row["date"]))
+    return f"{row['reason'].rstrip('.')} (decided {decided})" if decided else row["reason"]
+
+
 def read_exclusions(path, known: list[tuple[str, str]]) -> dict[tuple[str, str, str], str]:
     """The sessions that the user leaves out.
 
@@ -146,7 +152,7 @@ def read_exclusions(path, known: list[tuple[str, str]]) -> dict[tuple[str, str, 
         known: (subject, session) of everybody in the study.
 
     Returns:
-        (subject, session, modality) → reason; modality ``all`` stands for the whole session.
+        (subject, session, modality) → reason, with who decided it and when; modality ``all`` is the whole session.
 
     Raises:
         SettingError: as :func:`read_table`; also a subject or session that is not in the study.
@@ -166,7 +172,7 @@ def read_exclusions(path, known: list[tuple[str, str]]) -> dict[tuple[str, str, 
                 remedy="correct the label, or remove the line",
             )
     return {
-        (subject, session, row["modality"]): row["reason"]
+        (subject, session, row["modality"]): _reason(row)
         for row in rows
         for subject, session in known
         if subject == row["subject"] and row["session"] in (None, session)
