@@ -18,12 +18,16 @@ def table(tmp_path, *rows):
     return path
 
 
-def test_the_shipped_split_has_no_subject_twice_and_all_parts(root):
-    rows = read_split(root / "config/split.tsv")
-    require_parts(rows, "phantom", "main", "split.tsv")
-    parts = {part: set(subjects(rows, "phantom", "main", part)) for part in ("train", "validation", "test")}
-    assert not parts["train"] & parts["test"]
-    assert not parts["validation"] & (parts["train"] | parts["test"])
+def test_the_shipped_splits_have_no_subject_twice_and_all_parts(root):
+    tables = sorted((root / "config").rglob("split.tsv"))
+    assert root / "config/split.tsv" in tables
+    for table in tables:
+        rows = read_split(table)
+        for cohort, fold in {(row["cohort"], row["fold"]) for row in rows}:
+            require_parts(rows, cohort, fold, table)
+            parts = {part: set(subjects(rows, cohort, fold, part)) for part in ("train", "validation", "test")}
+            assert not parts["train"] & parts["test"]
+            assert not parts["validation"] & (parts["train"] | parts["test"])
 
 
 def test_a_subject_in_two_parts_is_refused(tmp_path):
