@@ -161,6 +161,16 @@ def test_undetermined_transit_time_is_reported():
     assert (fit_kinetic(np.zeros((1, 12)), JOINT).status == UNDETERMINED).all()
 
 
+@pytest.mark.parametrize(("att_s", "reported"), [(0.2, 0.5), (3.7, 3.0)])
+def test_of_equal_transit_times_the_most_typical_one_is_reported(att_s, reported):
+    """VSASL: below the first delay only CBF times ATT is determined, beyond the last one CBF alone."""
+    signal = kinetics.difference_signals(VSASL, np.array([80.0]), np.array([att_s]))
+    found = fit_kinetic(signal.T, VSASL)
+    assert int(found.status[0]) == UNDETERMINED
+    assert float(found.att_s[0]) == pytest.approx(reported, abs=1e-4)
+    assert float(found.cbf[0]) == pytest.approx(80 * min(att_s / reported, 1), rel=1e-4)
+
+
 def test_voxels_do_not_depend_on_their_neighbours(monkeypatch):
     monkeypatch.setitem(CHUNK_VOXELS, "cpu", 100)
     data, *_ = noisy(JOINT, 3, 405)

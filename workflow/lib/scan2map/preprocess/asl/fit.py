@@ -34,6 +34,8 @@ STATUS = {
     UNDETERMINED: "the data do not determine the transit time",
     NOT_CONVERGED: "the iteration did not converge",
 }
+# Costs that differ by less than this share of the signals' squares are equal.
+ROUNDING = 1e-13
 # Voxels that are fitted together: enough that the last few that converge slowly cost little, few enough for memory.
 CHUNK_VOXELS = {"cpu": 1 << 16, "cuda": 1 << 18}
 
@@ -247,8 +249,8 @@ def _fit_batch(problem: Problem, groups: list[torch.Tensor], spare: torch.Tensor
     for other in others:
         voxels = torch.nonzero(other.competes)[:, 0]
         if len(voxels):
-            found = _polish_around(part.take(voxels), other.parameters[:, voxels], edges[:, voxels])
-            _keep_better(best, voxels, found)
+            rest = part.take(voxels)
+            _keep_better(best, voxels, rest, _polish_around(rest, other.parameters[:, voxels], edges[:, voxels]))
     return summary(part, best, spare[order], volumes)
 
 
@@ -269,7 +271,8 @@ def _polish_around(problem: Problem, start: torch.Tensor, edges: torch.Tensor) -
         voxels = torch.nonzero(beyond & (end > edges[0]) & (end < edges[-1]))[:, 0]
         if len(voxels):
             part, restart = problem.take(voxels), best.parameters[:, voxels]
-            _keep_better(best, voxels, _polish_segment(part, restart, segment[voxels] + side, edges[:, voxels]))
+            found = _polish_segment(part, restart, segment[voxels] + side, edges[:, voxels])
+            _keep_better(best, voxels, part, found)
     return best
 
 
@@ -284,8 +287,9 @@ def _polish_segment(problem: Problem, start: torch.Tensor, segment: torch.Tensor
     return polish(problem.within(low, high), start)
 
 
-def _keep_better(best: Polished, voxels: torch.Tensor, found: Polished) -> None:
-    better = found.cost < best.cost[voxels]
+def _keep_better(best: Polished, voxels: torch.Tensor, part: Problem, found: Polished) -> None:
+    """Take over what lowers the cost by more than rounding: of equal minima the first one stays."""
+    better = found.cost < best.cost[voxels] - ROUNDING * (part.data**2).sum(0)
     chosen = voxels[better]
     for old, new in zip(best, found, strict=True):
         old[..., chosen] = new[..., better]

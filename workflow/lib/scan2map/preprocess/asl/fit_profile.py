@@ -21,7 +21,10 @@ from scan2map.preprocess.asl.fit_problem import KINK_GAP_S, Problem
 TYPICAL_CBF = 50.0
 # The linearised profile ranks minima whose depths differ by more than this share.
 PROFILE_ERROR = 1e-3
-# The same of single precision.
+# Nodes whose depths differ by less than this share are equal in single precision; of these, the one that is nearest to
+# a typical transit time (s) is taken.
+TIE, TYPICAL_ATT_S = 2e-6, 1.5
+# As PROFILE_ERROR, of single precision.
 ROUNDING_ERROR = 1e-5
 # Steps of the regula falsi: the slope is nearly linear between two nodes, each step gains more than a digit.
 ROOT_STEPS = 6
@@ -68,7 +71,7 @@ def sorted_minima(minima: list[Minimum]) -> list[Minimum]:
     """The same minima with the deepest of each voxel first."""
     first = minima[0]
     for position, other in enumerate(minima[1:], 1):
-        deeper = other.depth < first.depth
+        deeper = other.depth < first.depth - TIE * first.depth.abs()
         first, minima[position] = _choose(deeper, other, first), _choose(deeper, first, other)
     return [first, *minima[1:]]
 
@@ -105,8 +108,14 @@ class _Profile:
             self.depth = self.depth + penalty.float()[:, None]
 
     def lowest_nodes(self, count: int) -> list[torch.Tensor]:
-        """Indices of the lowest node and of the next lowest local minima, (voxels,) each."""
-        index = _lowest_row(self.depth)
+        """Indices of the lowest node and of the next lowest local minima, (voxels,) each.
+
+        Where the data cannot tell nodes apart (all label has arrived before the first delay, say), the most typical
+        transit time of them stands for all.
+        """
+        lowest = self.depth.amin(0)
+        tied = self.depth <= lowest + TIE * lowest.abs()
+        index = _lowest_row(torch.where(tied, _untypical(self.nodes), torch.inf))
         found = [index]
         if count > 1:
             falls, rises = self.depth[1:] <= self.depth[:-1], self.depth[1:] >= self.depth[:-1]
@@ -125,8 +134,11 @@ class _Profile:
         if len(self.columns) > 1:
             amplitudes = [one.gather(0, index[None])[0].double() for one in self.amplitudes]
             return Minimum(amplitudes, self.nodes[index], self.depth.gather(0, index[None])[0])
-        left, right = (self._between(*self._interval(index, side)) for side in (-1, 1))
-        return _choose(right.depth < left.depth, right, left)
+        left, right = (self._between(*self._interval(index, side), side) for side in (-1, 1))
+        # A node behind a kink belongs to the right interval, also where the left one is as good.
+        behind = self.nodes[index] - self.nodes[(index - 1).clamp_min(0)] < 3 * KINK_GAP_S
+        margin = torch.where(behind & (index > 0), TIE, -TIE) * left.depth.abs()
+        return _choose(right.depth < left.depth + margin, right, left)
 
     def _interval(self, index: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Nodes that bound the interval to one side of a node, beyond its kink if it has one there."""
@@ -137,7 +149,8 @@ class _Profile:
         beside = (near + side).clamp(0, last)
         return torch.minimum(near, beside), torch.maximum(near, beside)
 
-    def _between(self, left: torch.Tensor, right: torch.Tensor) -> Minimum:
+    def _between(self, left: torch.Tensor, right: torch.Tensor, side: int) -> Minimum:
+        """The minimum between two neighbouring nodes; on a plateau, the node that lies to the other side."""
         problem, column = self.problem, self.columns[0]
         width = (self.nodes[right] - self.nodes[left]).float()
         values = [(column[:, end] * self.data).sum(0) for end in (left, right)]
@@ -149,9 +162,22 @@ class _Profile:
         offset, weight = problem.prior_offset_s(self.nodes[left]).float(), problem.prior_weight / self.unit**2
         penalty = tuple(weight * part for part in (offset**2, 2 * offset * width, width**2, torch.zeros_like(width)))
         low, high = problem.options.cbf_bounds
-        place = _lowest(inner, norm, penalty, low, high)
+        home = 0.0 if side > 0 else 1.0
+        place = _lowest(inner, norm, penalty, low, high, home)
         amplitude, depth = _best_amplitude(_at(inner, place), _at(norm, place), low, high)
         return Minimum([amplitude.double()], self.nodes[left] + place * width, depth + _at(penalty, place))
+
+
+def _untypical(nodes: torch.Tensor) -> torch.Tensor:
+    """Distance of each node from a typical transit time, (nodes, 1).
+
+    The two sides of a kink change places: a plateau that ends at the kink is then entered, not just touched.
+    """
+    distance = (nodes - TYPICAL_ATT_S).abs().float()
+    order = torch.arange(len(nodes), device=nodes.device)
+    first = torch.nonzero(torch.diff(nodes) < 3 * KINK_GAP_S)[:, 0]
+    order[first], order[first + 1] = first + 1, first
+    return distance[order][:, None]
 
 
 def _lowest_row(values: torch.Tensor) -> torch.Tensor:
@@ -184,8 +210,11 @@ def _best_amplitude(inner, norm, low, high) -> tuple[torch.Tensor, torch.Tensor]
     return amplitude, amplitude * (amplitude * norm - 2 * inner)
 
 
-def _lowest(inner, norm, penalty, low, high) -> torch.Tensor:
-    """Where on [0, 1] the cost of the best amplitude is lowest: the root of its slope (Illinois' regula falsi)."""
+def _lowest(inner, norm, penalty, low, high, home: float) -> torch.Tensor:
+    """Where on [0, 1] the cost of the best amplitude is lowest: the root of its slope (Illinois' regula falsi).
+
+    Where the slope is no more than rounding at both ends, ``home``.
+    """
 
     def slope(place):
         amplitude, _ = _best_amplitude(_at(inner, place), _at(norm, place), low, high)
@@ -195,8 +224,9 @@ def _lowest(inner, norm, penalty, low, high) -> torch.Tensor:
 
     left, right = torch.zeros_like(inner[0]), torch.ones_like(inner[0])
     at_left, at_right = slope(left), slope(right)
-    falls, rises = at_left < 0, at_right > 0
-    end = torch.where(falls, right, left)
+    rounding = TIE * (inner[0] ** 2 / norm[0].clamp_min(1e-30))
+    falls, rises = at_left < -rounding, at_right > rounding
+    end = torch.where(falls, right, torch.where(rises, left, home))
     root = end
     for _ in range(ROOT_STEPS):
         root = left - at_left * (right - left) / torch.where(at_right != at_left, at_right - at_left, 1.0)
