@@ -3,7 +3,7 @@
 import pytest
 
 from scan2map.errors import DataError
-from scan2map.training.acquisition import check_acquisition, fits
+from scan2map.training.acquisition import check_acquisition, fits, words
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,12 @@ def test_every_difference_is_named_with_found_and_wanted():
         check_acquisition(demands, {"delays_s": [0.2, 1], "ok": 1}, "toy@1")
     text = str(caught.value)
     assert "delays_s = [0.2, 1]" in text
-    assert "delays_s = 0.5 to 3.0 s" in text
+    assert "delays_s = 0.5 to 3 s" in text
     assert "type = not known" in text
     assert "ok =" not in text
+
+
+def test_numbers_are_written_with_the_digits_that_matter():
+    assert words({"minimum": 0.3915046874999999, "maximum": 3, "unit": "s"}) == "0.391505 to 3 s"
+    assert words({"one_of": ["2D", "3D"]}) == "one of 2D, 3D"
+    assert words({"equals": [0.1 + 0.2, 1]}) == "[0.3, 1]"

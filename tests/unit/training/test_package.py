@@ -98,7 +98,7 @@ def test_missing_and_surplus_files_are_refused(package, tmp_path):
 
 def test_another_acquisition_is_refused_by_name(package, session, tmp_path):
     save_image(session["t1w"], np.ones((3, 3, 3)), np.diag([30.0, 2, 2, 1]))
-    with pytest.raises(DataError, match=r"voxel_size_mm = \[30.0, 2.0, 2.0\].*0.5 to 20 mm"):
+    with pytest.raises(DataError, match=r"voxel_size_mm = \[30, 2, 2\].*0.5 to 20 mm"):
         predict(package, session, tmp_path)
     assert not (tmp_path / "maps").exists()
 

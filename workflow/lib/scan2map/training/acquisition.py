@@ -45,14 +45,21 @@ def fits(found: Any, demand: Mapping[str, Any]) -> bool:
     return _inside(found, demand)
 
 
+def _written(value: Any) -> str:
+    """A word as it is, numbers with six digits at most."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_written, value))}]"
+    return f"{value:.6g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
 def words(demand: Mapping[str, Any]) -> str:
     """A demand in words."""
     unit = f" {demand['unit']}" if demand.get("unit") else ""
     if "equals" in demand:
-        return f"{demand['equals']}{unit}"
+        return f"{_written(demand['equals'])}{unit}"
     if "one_of" in demand:
-        return "one of " + ", ".join(map(str, demand["one_of"])) + unit
-    return f"{demand.get('minimum', '-inf')} to {demand.get('maximum', 'inf')}{unit}"
+        return "one of " + ", ".join(map(_written, demand["one_of"])) + unit
+    return f"{_written(demand.get('minimum', '-inf'))} to {_written(demand.get('maximum', 'inf'))}{unit}"
 
 
 def check_acquisition(demands: Mapping[str, Mapping[str, Any]], found: Mapping[str, Any], package: str) -> None:
@@ -71,7 +78,7 @@ def check_acquisition(demands: Mapping[str, Mapping[str, Any]], found: Mapping[s
         return
     raise DataError(
         f"The acquisition does not match what the model {package} was trained for",
-        found=", ".join(f"{name} = {found.get(name, 'not known')}" for name in wrong),
+        found=", ".join(f"{name} = {_written(found.get(name, 'not known'))}" for name in wrong),
         allowed=", ".join(f"{name} = {words(demands[name])}" for name in wrong),
         remedy="correct the sidecar if it is wrong; otherwise train a model for this acquisition, or name its package",
     )
