@@ -5,9 +5,9 @@
 All three fit CBF and ATT to the same signals of six PCASL delays with the same model and the same bounds, one thread
 each. The model is asltk's: the general kinetic model with the T1 of blood in tissue and λ = 0.98. scipy and asltk
 start from one typical point, with finite differences, and stay in the nearest minimum; this project's fit finds the
-lowest one, and with a weak prior of the transit time the most probable values. PYTHON is that of an environment with
-asltk (``asltk==1.1.3``); without it, one is made for this run. Slow fits get a share of the voxels, and the errors of
-this project's fit are printed for the same voxels.
+lowest one, and with a weak prior of the transit time the most probable values. Processor time counts, so that other
+work on the machine does not. PYTHON is that of an environment with asltk (``asltk==1.1.3``); without it, one is made
+for this run. Slow fits get a share of the voxels, and the errors of this project's fit are printed for the same ones.
 """
 
 from __future__ import annotations
@@ -56,21 +56,21 @@ def simulate(voxels: int, snr: float) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def fit_ours(signals: np.ndarray, options: FitOptions) -> tuple[float, np.ndarray, np.ndarray]:
-    """This project's fit: best wall time of a few runs, s, CBF, ATT."""
+    """This project's fit: best processor time of a few runs, s, CBF, ATT."""
     import torch
 
     torch.set_num_threads(1)
     fit_kinetic(signals[:1000], design(), options)
     times = []
     for _ in range(REPEATS):
-        start = time.perf_counter()
+        start = time.process_time()
         fit = fit_kinetic(signals, design(), options)
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return min(times), fit.cbf.numpy(), fit.att_s.numpy()
 
 
 def fit_scipy(signals: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """scipy's trust-region least squares, voxel by voxel: wall time, s, CBF, ATT."""
+    """scipy's trust-region least squares, voxel by voxel: processor time, s, CBF, ATT."""
     from scipy.optimize import least_squares
 
     bounds = tuple(zip(OPTIONS.cbf_bounds, OPTIONS.att_bounds_s, strict=True))
@@ -82,13 +82,13 @@ def fit_scipy(signals: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         )
         return (model - signal) / unit
 
-    start = time.perf_counter()
+    start = time.process_time()
     found = [least_squares(residual, START, bounds=bounds, x_scale=START, args=(signal,)).x for signal in signals]
-    return time.perf_counter() - start, *np.array(found).T
+    return time.process_time() - start, *np.array(found).T
 
 
 def fit_asltk(signals: np.ndarray, python: Path) -> tuple[float, np.ndarray, np.ndarray]:
-    """asltk's mapping on one core in its own environment: wall time of the mapping alone, s, CBF, ATT."""
+    """asltk's mapping on one core in its own environment: processor time of the mapping alone, s, CBF, ATT."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "signals.npz", Path(folder) / "result.npz"
         np.savez(

@@ -31,6 +31,8 @@ from scan2map.physics.backend import array_namespace, as_arrays
 
 CONSENSUS, GENERAL_KINETIC = "consensus", "general_kinetic"
 MODELS = (CONSENSUS, GENERAL_KINETIC)
+# A pivot below this share of its diagonal is rounding.
+SINGULAR = 1e-12
 # Relaxation rates of blood and tissue that differ by less than this share are equal.
 EQUAL_RATES = 1e-12
 # Below this exponent the quotient (1 − e^(−x)) / x loses digits and its series is used.
@@ -241,32 +243,31 @@ def cramer_rao_sd(design: LabelDesign, cbf, att_s, noise_sd, *, arterial_arrival
 def inverse_diagonal(columns: Sequence) -> list:
     """Diagonal of (JᵀJ)⁻¹ for a Jacobian given by its columns, each (volumes, ...); infinite where singular.
 
-    An entry is one over what is left of its column after the others are projected out.
+    An entry is one over what is left of its column after the others are projected out: the last pivot of JᵀJ.
     """
     xp = array_namespace(columns[0])
+    count = len(columns)
+    gram = {(i, j): (columns[i] * columns[j]).sum(0) for i in range(count) for j in range(i + 1)}
+    gram |= {(j, i): value for (i, j), value in gram.items()}
     found = []
-    for index, column in enumerate(columns):
-        basis: list = []
-        rest = column
-        for other in [one for position, one in enumerate(columns) if position != index]:
-            basis.append(_unit(_without(other, basis)))
-            rest = _without(rest, basis[-1:])
-        total, left = (column**2).sum(0), (rest**2).sum(0)
-        determined = left > 1e-12 * total
+    for index in range(count):
+        left = _last_pivot(gram, [other for other in range(count) if other != index] + [index])
+        determined = left > SINGULAR * gram[index, index]
         found.append(xp.where(determined, 1 / xp.where(determined, left, 1 + 0 * left), np.inf + 0 * left))
     return found
 
 
-def _without(column, basis):
-    for unit in basis:
-        column = column - unit * (unit * column).sum(0)
-    return column
-
-
-def _unit(column):
-    xp = array_namespace(column)
-    square = (column**2).sum(0)
-    return column / xp.where(square > 0, square, 1 + 0 * square) ** 0.5
+def _last_pivot(gram: dict, order: Sequence[int]):
+    """Last pivot of the elimination of a symmetric matrix in an order; rows without a pivot are left out."""
+    rest = {(i, j): gram[i, j] for i in order for j in order}
+    for position, pivot in enumerate(order[:-1]):
+        empty = rest[pivot, pivot] <= SINGULAR * gram[pivot, pivot]
+        xp = array_namespace(rest[pivot, pivot])
+        inverse = xp.where(empty, 0.0, 1 / xp.where(empty, 1.0, rest[pivot, pivot]))
+        for i in order[position + 1 :]:
+            for j in order[position + 1 :]:
+                rest[i, j] = rest[i, j] - rest[i, pivot] * rest[pivot, j] * inverse
+    return rest[order[-1], order[-1]]
 
 
 def _pulsed(att_s, delay_s, duration_s, rate, blood_t1_s, by_rate) -> Response:

@@ -73,15 +73,12 @@ class _State(NamedTuple):
             self.cost[voxels], self.damping[voxels],
         )  # fmt: skip
 
-    def where(self, chosen: torch.Tensor, other: _State) -> _State:
-        """This state at the chosen voxels, the other elsewhere (damping: this one's everywhere)."""
-        if chosen.all():
-            return self
-        return _State(
-            torch.where(chosen, self.parameters, other.parameters), torch.where(chosen, self.signal, other.signal),
-            tuple(torch.where(chosen, one, two) for one, two in zip(self.jacobian, other.jacobian, strict=True)),
-            torch.where(chosen, self.cost, other.cost), self.damping,
-        )  # fmt: skip
+    def take_over(self, voxels: torch.Tensor, other: _State) -> None:
+        """Set some voxels to the other state, all but the damping."""
+        self.parameters[:, voxels], self.signal[:, voxels] = other.parameters[:, voxels], other.signal[:, voxels]
+        for own, one in zip(self.jacobian, other.jacobian, strict=True):
+            own[:, voxels] = one[:, voxels]
+        self.cost[voxels] = other.cost[voxels]
 
 
 def _store(result: Polished, voxels: torch.Tensor, state: _State, chosen, converged: bool) -> None:
@@ -101,12 +98,11 @@ def _step(problem: Problem, state: _State) -> tuple[_State, torch.Tensor]:
     target = (state.parameters + step).clamp(low, high)
     trial = _State.at(problem, target, state.damping)
     better = trial.cost < state.cost
-    moved = (target - state.parameters).abs() / problem.widths()
-    small = (moved < STEP_TOLERANCE).all(0)
-    damping = torch.where(better, state.damping / DAMPING_FACTOR, state.damping * DAMPING_FACTOR)
-    after = trial._replace(damping=damping).where(better, state)
+    small = ((target - state.parameters).abs() / problem.widths() < STEP_TOLERANCE).all(0)
     settled = better & (state.cost - trial.cost < GAIN_TOLERANCE * state.cost)
-    return after, small | settled | (damping > LAST_DAMPING)
+    damping = torch.where(better, state.damping / DAMPING_FACTOR, state.damping * DAMPING_FACTOR)
+    trial.take_over(torch.nonzero(~better)[:, 0], state)
+    return trial._replace(damping=damping), small | settled | (damping > LAST_DAMPING)
 
 
 def damped_step(
