@@ -203,3 +203,42 @@ def test_the_summary_holds_what_a_package_needs(data, tmp_path):
     assert len(summary["data_sha256"]) == len(summary["source_sha256"]) == 64
     assert summary["seed"] == 1
     assert summary["gpu_memory_mb"] is None
+
+
+def test_two_optimisers_train_and_resume_as_one(data, tmp_path, monkeypatch):
+    """Manual optimisation with two steps per batch, as a system with a discriminator has it."""
+    from scan2map.systems.toy.module import ToyModule
+
+    def step(module, batch, index):
+        for optimiser in module.optimizers():
+            optimiser.zero_grad()
+            parts = module.losses(batch)
+            module.manual_backward(parts["loss"])
+            optimiser.step()
+        module.record("train", parts)
+
+    monkeypatch.setattr(ToyModule, "automatic_optimization", False)
+    monkeypatch.setattr(ToyModule, "training_step", step)
+    monkeypatch.setattr(
+        ToyModule,
+        "configure_optimizers",
+        lambda module: [torch.optim.Adam([value], lr=0.1) for value in module.parameters()],
+    )
+    settings = toy_study.model(training={"gradient_clip": 1.0})
+    whole, broken = (toy_study.job(tmp_path / name, data, settings) for name in ("whole", "broken"))
+    fit_job(whole)
+    assert read_summary(whole.summary)["steps"] == 40
+    losses, calls = ToyModule.losses, []
+
+    def dies(module, batch):
+        calls.append(1)
+        if module.training and len(calls) > 50:
+            raise Killed
+        return losses(module, batch)
+
+    monkeypatch.setattr(ToyModule, "losses", dies)
+    with pytest.raises(Killed):
+        fit_job(broken)
+    monkeypatch.setattr(ToyModule, "losses", losses)
+    fit_job(broken)
+    assert weights(broken) == weights(whole)

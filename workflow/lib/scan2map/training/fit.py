@@ -21,6 +21,7 @@ from scan2map.training import devices
 from scan2map.training.callbacks import MONITORED, History, Progress, ResumePoints, SeedSteps, seed_step
 from scan2map.training.checkpoints import FINISHED, AtomicCheckpointIO, read_checkpoint, resumable
 from scan2map.training.job import TrainingJob
+from scan2map.training.module import TrainedModule
 from scan2map.training.plan import Plan, make_plan
 from scan2map.training.results import write_results
 from scan2map.training.settings import deciding
@@ -66,8 +67,9 @@ def _fit(plan: Plan, start: Path | None) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     seed_step(job.seed, 2**41)
     module = system.module(settings, plan.normalisation, job.model["training"])
-    trainer = make_trainer(plan)
-    LOGGER.info("%s", "training starts" if start is None else f"training goes on from {start}")
+    trainer = make_trainer(plan, module)
+    if _rank(job) == 0:
+        LOGGER.info("%s", "training starts" if start is None else f"training goes on from {start}")
     trainer.fit(module, *_loaders(plan, trainer.world_size), ckpt_path=start, weights_only=True)
 
 
@@ -107,7 +109,7 @@ def make_callbacks(plan: Plan) -> list[Callback]:
     return callbacks
 
 
-def make_trainer(plan: Plan) -> lightning.Trainer:
+def make_trainer(plan: Plan, module: TrainedModule) -> lightning.Trainer:
     """The Lightning trainer of a job: named device and precision, no network, no progress bar, own checkpoints."""
     compute, training = plan.job.model["compute"], plan.job.model["training"]
     return lightning.Trainer(
@@ -117,7 +119,8 @@ def make_trainer(plan: Plan) -> lightning.Trainer:
         precision=compute["precision"],
         strategy=compute["strategy"] if plan.job.processes > 1 else "auto",
         max_epochs=plan.epochs,
-        gradient_clip_val=training["gradient_clip"],
+        # A module with optimisers of its own clips by itself.
+        gradient_clip_val=training["gradient_clip"] if module.automatic_optimization else None,
         deterministic=training["deterministic"],
         callbacks=make_callbacks(plan),
         plugins=[AtomicCheckpointIO(), _environment(plan.job)],

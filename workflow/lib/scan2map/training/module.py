@@ -33,7 +33,8 @@ class TrainedModule(LightningModule, ABC):
     """A network in training. A system says what its losses are; everything else is here and may be overridden.
 
     A system that needs several optimisers (a discriminator) sets ``automatic_optimization = False`` and overrides
-    :meth:`training_step` and :meth:`configure_optimizers`. Only ``network`` is packaged.
+    :meth:`training_step` and :meth:`configure_optimizers`; it then steps its learning rates and clips its gradients by
+    itself. Only ``network`` is packaged.
 
     Args:
         network: what the package will hold.
