@@ -60,6 +60,7 @@ def test_maps_figure_shows_every_voxel_it_is_given():
     ]  # fmt: skip
     numbers = pd.DataFrame(rows)
     picture = figures._picture(numbers[numbers["map"] == "cbf"], "network")
-    assert picture[4, 5] == 9.0
+    assert picture[1, 1] == 5.0  # the first voxel, y 3 and x 2, one voxel off the edge
+    assert picture[2, 4] == 9.0
     assert int((picture == picture).sum()) == 36
     assert len(figures.plot_maps(numbers).axes) == 12

@@ -1,12 +1,14 @@
 """The validation protocol scored on estimators whose scores are known beforehand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from scan2map.evaluation.model_table import model_table
 from scan2map.systems.asl_quantnet import detail, protocol
 from scan2map.systems.asl_quantnet.estimators import Estimate
-from scan2map.systems.asl_quantnet.evaluate import EXPERIMENTS
+from scan2map.systems.asl_quantnet.evaluate import EXPERIMENTS, pooled_determination
 from scan2map.systems.asl_quantnet.features import grid_fit, unit_efficiency
 from scan2map.systems.asl_quantnet.scenes import build_scene, randomised
 from scan2map.systems.asl_quantnet.simulator import grey_matter_signal
@@ -119,6 +121,21 @@ def test_bound_is_below_least_squares(scorer, scene):
     assert 0.6 * fitted < bound < 1.25 * fitted
 
 
+def test_pooled_determination_is_that_of_all_voxels_together():
+    """Two subjects of 1000 voxels, as rows of their statistics and as voxels."""
+    rng = np.random.default_rng(2)
+    truth = [rng.normal(60, 12, 1000), rng.normal(35, 8, 1000)]
+    estimate = [one + rng.normal(1, 5, 1000) for one in truth]
+    common = {"condition": "snr=2", "roi": "tissue", "unit": "1", "n": 1000}
+    rows = []
+    for subject, true, found in zip("ab", truth, estimate, strict=True):
+        values = {("truth", "cbf_mean"): true.mean(), ("truth", "cbf_sd"): true.std()}
+        values["network", "cbf_rmse"] = np.sqrt(np.mean((found - true) ** 2))
+        rows += [{**common, "subject": subject, "method": m, "metric": k, "value": v} for (m, k), v in values.items()]
+    expected = 1 - np.mean(np.subtract(estimate, truth) ** 2) / np.var(truth)
+    assert pooled_determination(model_table(rows))["value"].mean() == pytest.approx(expected, abs=1e-9)
+
+
 def test_edge_width_of_a_linear_ramp():
     places = np.arange(-20, 20, 0.25)
     profile = np.interp(places, [-2, 2], [60, 20])
@@ -154,8 +171,9 @@ def test_every_target_names_rows_that_the_protocol_writes(scorer, scene):
 
     levels = {"evaluation": scorer.settings["evaluation"] | {"snr_gm": [1, 2, 3, 5, 10, 25]}}
     scorer = scorer._replace(settings=scorer.settings | levels)
-    rows = [one for experiment in EXPERIMENTS for one in experiment(scorer, scene)]
-    written = {(one["method"], one["condition"], one["roi"], one["metric"]) for one in rows}
+    table = model_table([one for experiment in EXPERIMENTS for one in experiment(scorer, scene)])
+    table = pd.concat([table, pooled_determination(table)])
+    written = set(zip(table["method"], table["condition"], table["roi"], table["metric"], strict=True))
     targets = load_model_targets(Path("workflow/report/targets/asl_quantnet.yaml"), "local")
     for target in targets:
         keys = {name: target[name] for name in ("method", "condition", "roi", "metric")}

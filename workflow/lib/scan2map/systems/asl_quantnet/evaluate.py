@@ -19,6 +19,23 @@ LOGGER = logging.getLogger("scan2map")
 EXPERIMENTS = (matched_noise, linearity, tissue_mix, mismatch, lesions, edges)
 
 
+def pooled_determination(table: pd.DataFrame) -> pd.DataFrame:
+    """R² of perfusion against the variance of the truth over all subjects: 1 − error² / variance, one row per subject.
+
+    Within one subject R² depends on how much its grey and white matter happen to differ; against the variance of the
+    whole population the mean over subjects is the R² of all voxels together.
+    """
+    tissue = table[(table["roi"] == "tissue")]
+    truth = tissue[tissue["method"] == "truth"].pivot_table(
+        index=["condition", "subject"], columns="metric", values="value"
+    )
+    mean, square = truth["cbf_mean"], truth["cbf_sd"] ** 2 + truth["cbf_mean"] ** 2
+    variance = square.groupby("condition").mean() - mean.groupby("condition").mean() ** 2
+    rows = tissue[(tissue["metric"] == "cbf_rmse") & tissue["condition"].isin(variance.index)].copy()
+    rows["value"] = 1 - rows["value"] ** 2 / rows["condition"].map(variance)
+    return rows.assign(metric="cbf_r2_pooled", unit="1")
+
+
 def evaluate_members(
     members: Sequence[Estimator], test: Sequence[Path], settings: Mapping[str, Any], device: str
 ) -> pd.DataFrame:
@@ -38,4 +55,5 @@ def evaluate_members(
         for experiment in EXPERIMENTS:
             rows += experiment(scorer, scene)
         LOGGER.info("scored subject %s", scene.subject)
-    return model_table(rows)
+    table = model_table(rows)
+    return pd.concat([table, pooled_determination(table)], ignore_index=True)

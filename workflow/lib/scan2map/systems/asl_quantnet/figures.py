@@ -75,6 +75,9 @@ def plot_linearity(numbers: pd.DataFrame) -> Figure:
         style = {"GM": "-o", "WM": "--s"}[roi]
         axes.plot(rows["scale"], rows["mean"], style, markersize=4, label=f"{variant}, {roi}")
     axes.set(xscale="log", yscale="log", xlabel="scale of the input", ylabel="mean CBF, relative to scale 1")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(scales, [f"{value:g}" for value in scales])
+    axes.minorticks_off()
     axes.legend(frameon=False)
     return figure
 
@@ -133,9 +136,9 @@ def _columns(images: Sequence, place: int, y: np.ndarray, x: np.ndarray) -> dict
 
 
 def _picture(rows: pd.DataFrame, column: str) -> np.ndarray:
-    size = int(max(rows["y"].max(), rows["x"].max())) + 2
-    image = np.full((size, size), np.nan)
-    image[rows["y"], rows["x"]] = rows[column]
+    y, x = (rows[axis] - rows[axis].min() + 1 for axis in ("y", "x"))
+    image = np.full((y.max() + 2, x.max() + 2), np.nan)
+    image[y, x] = rows[column]
     return image
 
 
