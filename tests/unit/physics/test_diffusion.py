@@ -55,6 +55,22 @@ def test_mean_signal_kurtosis_is_that_of_dipy():
     assert value == pytest.approx(expected, rel=1e-6)
 
 
+def test_mean_signal_cumulants_are_the_slope_and_curvature_of_the_mean_signal():
+    from dipy.data import get_sphere
+
+    fractions, tensors = [np.array(3.0), np.array(1.0)], list(random_tensors(2))
+    directions = get_sphere(name="repulsion724").vertices
+    steps = np.array([1.0, 2.0])
+    logs = [
+        np.log(diff.gaussian_mixture_signal(fractions, tensors, np.full(724, b), directions).mean() / 4) for b in steps
+    ]
+    curvature = logs[1] - 2 * logs[0]  # b² D² K/3 at b = 1
+    slope = (4 * logs[0] - logs[1]) / -2
+    diffusivity, kurtosis = diff.mean_signal_cumulants(fractions, tensors)
+    assert diffusivity == pytest.approx(slope, rel=1e-3)
+    assert kurtosis == pytest.approx(3 * curvature / slope**2, rel=1e-2)
+
+
 def test_free_water_has_the_limits_of_tissue_and_of_water():
     arguments = (np.ones(2), np.full(2, 1e-3), np.full(2, 0.8))
     shells = np.array([0.0, 1000.0])

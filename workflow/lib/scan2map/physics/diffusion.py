@@ -177,6 +177,30 @@ def mean_signal_kurtosis(s0, diffusivity, kurtosis, b_values):
     return s0[..., None] * xp.exp(-attenuation + attenuation**2 * kurtosis[..., None] / 6)
 
 
+def mean_signal_cumulants(signal_fractions, tensors):
+    """D and K of the direction-averaged signal of a Gaussian mixture, from its first two cumulants at b = 0 [2].
+
+    With d = gᵀDg over compartments (weights s) and all directions g: D = E[d] = Σ s tr(D)/3 and K = 3 Var(d)/D²,
+    E[d²] = Σ s (tr(D)² + 2 tr(D²))/15.
+
+    Args:
+        signal_fractions: sequence of (...,) signals at b = 0, not all 0.
+        tensors: sequence of (..., 6), mm²/s.
+
+    Returns:
+        D (...,) in mm²/s and K (...,).
+    """
+    total, mean, square = sum(signal_fractions), 0, 0
+    for weight, tensor in zip(signal_fractions, tensors, strict=True):
+        trace = tensor[..., 0] + tensor[..., 3] + tensor[..., 5]
+        squares = tensor**2
+        norm = 2 * squares.sum(-1) - squares[..., 0] - squares[..., 3] - squares[..., 5]
+        mean = mean + weight * trace / 3
+        square = square + weight * (trace**2 + 2 * norm) / 15
+    mean, square = mean / total, square / total
+    return mean, 3 * (square / mean**2 - 1)
+
+
 def free_water_kurtosis(s0, diffusivity, kurtosis, water_fraction, b_values):
     """Mean-signal kurtosis of tissue beside free water: (1−w)·tissue + w·exp(−b D_w), D_w = 3e-3 mm²/s."""
     xp = array_namespace(diffusivity, s0)

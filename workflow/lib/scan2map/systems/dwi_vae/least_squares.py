@@ -19,8 +19,8 @@ from scan2map.systems.dwi_vae.voxels import Voxels
 
 CHUNK = 16384
 ITERATIONS = 60
-TOLERANCE = 1e-9  # relative change of the likelihood's logarithm at which a voxel is done
-FIRST_DAMPING, LOWEST_DAMPING, HIGHEST_DAMPING = 1e-2, 1e-8, 1e8
+TOLERANCE = 1e-7  # relative change of the likelihood's logarithm at which a voxel is done
+FIRST_DAMPING, LOWEST_DAMPING, HIGHEST_DAMPING = 1e-2, 1e-8, 1e4
 # Unbounded numbers stay where float64 resolves the sigmoid.
 FURTHEST = 12.0
 

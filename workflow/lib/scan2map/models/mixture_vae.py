@@ -1,0 +1,181 @@
+"""Variational autoencoder of one voxel with a learned Gaussian-mixture prior, alone or given its neighbours.
+
+The decoder belongs to the caller's physics: it ends in unbounded numbers that a signal model turns into signals.
+
+References:
+    Kingma, Welling, ICLR (2014); Jiang et al., IJCAI (2017), mixture prior; Sohn et al., NeurIPS (2015), conditional
+    prior.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+# Logarithms of the starting variances of a posterior and of a component of the prior.
+FIRST_LOG_VARIANCE, FIRST_PRIOR_LOG_VARIANCE = -3.0, -1.0
+LOG_VARIANCE_RANGE = (-12.0, 4.0)
+
+
+class Mixture(NamedTuple):
+    """A mixture of Gaussians per voxel: log weights (n, k), means and log variances (n, k, latent)."""
+
+    log_weights: torch.Tensor
+    means: torch.Tensor
+    log_variances: torch.Tensor
+
+    def log_joint(self, latent: torch.Tensor) -> torch.Tensor:
+        """ln π_k + ln N(z; m_k, s_k²) for z (n, latent): (n, k)."""
+        return self.log_weights + normal_log_density(latent[:, None], self.means, self.log_variances)
+
+
+def normal_log_density(value, mean, log_variance) -> torch.Tensor:
+    """ln N(value; mean, exp(log_variance)) summed over the last axis."""
+    squares = (value - mean) ** 2 * (-log_variance).exp()
+    return -0.5 * (squares + log_variance + math.log(2 * math.pi)).sum(-1)
+
+
+def perceptron(inputs: int, width: int, depth: int, outputs: int) -> nn.Sequential:
+    """``depth`` hidden layers of SiLU units and a linear layer."""
+    layers: list[nn.Module] = []
+    for size in [inputs, *[width] * (depth - 1)]:
+        layers += [nn.Linear(size, width), nn.SiLU()]
+    return nn.Sequential(*layers, nn.Linear(width, outputs))
+
+
+class Neighbourhood(nn.Module):
+    """Attention of a voxel to its neighbours, its own signal left out: what they say about it, (n, width).
+
+    Without the voxel's own signal its noise cannot pass, so that the result may serve as a prior (the blind spot of
+    Laine et al., NeurIPS (2019)).
+
+    Args:
+        features: per neighbour; the last one is 1 where there is a neighbour.
+        neighbours: how many, in a fixed order.
+        width: features inside.
+        heads: independent weightings.
+    """
+
+    def __init__(self, features: int, neighbours: int, width: int, heads: int = 4):
+        super().__init__()
+        self.place = nn.Parameter(0.1 * torch.randn(neighbours, width))
+        self.embed = nn.Linear(features, width)
+        self.mix = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.score = nn.Linear(2 * width, heads)
+        self.leave = nn.Sequential(nn.Linear(heads * width, width), nn.SiLU())
+
+    def forward(self, neighbours: torch.Tensor) -> torch.Tensor:
+        """Summary (n, width) of neighbours (n, neighbours, features)."""
+        here = neighbours[..., -1:]
+        tokens = self.mix(self.embed(neighbours) + self.place)
+        mean = (here * tokens).sum(1, keepdim=True) / here.sum(1, keepdim=True).clamp_min(1)
+        scores = self.score(torch.cat([tokens, mean.expand_as(tokens)], -1))
+        weights = scores.masked_fill(here == 0, -1e4).softmax(1)
+        return self.leave(torch.einsum("nth,ntw->nhw", weights, tokens).flatten(1))
+
+
+class MixtureVae(nn.Module):
+    """Posterior q(z | voxel) = N(μ, σ²), prior p(z) = Σ π_k N(m_k, s_k²), and a decoder from z to unbounded numbers.
+
+    The first features are an estimate of the outputs. At the start the mean of z repeats it and the decoder gives it
+    back: training begins at the estimate and learns what the prior makes of it.
+
+    Given neighbours, the prior is p(z | neighbours), its weights and components moved by what they say, and the
+    posterior sees them too: with a prior that ignores them the best posterior would ignore them as well.
+
+    Args:
+        features: per voxel.
+        outputs: unbounded numbers.
+        latent: dimensions of z.
+        centres: (components, outputs) where the components start, in the outputs' units.
+        width: units of each hidden layer.
+        depth: hidden layers of the encoder.
+        neighbours: tokens beside the voxel's own; 0 for the voxel alone.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        outputs: int,
+        latent: int,
+        centres: torch.Tensor,
+        width: int,
+        depth: int,
+        neighbours: int = 0,
+    ):
+        super().__init__()
+        self.outputs, self.latent, self.components = outputs, latent, len(centres)
+        context = width if neighbours else 0
+        self.encoder = perceptron(features + context, width, depth, 2 * latent)
+        self.decoder = perceptron(latent, width, 1, outputs)
+        self.inward, self.outward = nn.Linear(outputs, latent), nn.Linear(latent, outputs)
+        self.centres = nn.Parameter(torch.zeros(self.components, latent))
+        self.log_variances = nn.Parameter(torch.full((self.components, latent), FIRST_PRIOR_LOG_VARIANCE))
+        self.logits = nn.Parameter(torch.zeros(self.components))
+        if neighbours:
+            self.neighbourhood = Neighbourhood(features, neighbours, width)
+            self.condition = nn.Linear(width, self.components * (2 * latent + 1))
+        self._start_at_the_estimate(centres)
+
+    @torch.no_grad()
+    def _start_at_the_estimate(self, centres: torch.Tensor) -> None:
+        for linear in (self.inward, self.outward):
+            nn.init.eye_(linear.weight)
+            nn.init.zeros_(linear.bias)
+        for last in (self.encoder[-1], self.decoder[-1], *([self.condition] if hasattr(self, "condition") else [])):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+        self.encoder[-1].bias[self.latent :] = FIRST_LOG_VARIANCE
+        shared = min(self.latent, self.outputs)
+        self.centres[:, :shared] = centres[:, :shared]
+
+    def context(self, tokens: torch.Tensor) -> torch.Tensor | None:
+        """What the neighbours in tokens (n, 1 + neighbours, features) say; None without neighbours."""
+        return self.neighbourhood(tokens[:, 1:]) if tokens.shape[1] > 1 else None
+
+    def prior(self, count: int, context: torch.Tensor | None) -> Mixture:
+        """The prior of ``count`` voxels."""
+        weights = self.logits.expand(count, -1)
+        means, spreads = self.centres.expand(count, -1, -1), self.log_variances.expand(count, -1, -1)
+        if context is not None:
+            change = self.condition(context).unflatten(-1, (self.components, -1))
+            weights = weights + change[..., 0]
+            means, spreads = means + change[..., 1 : 1 + self.latent], spreads + change[..., 1 + self.latent :]
+        return Mixture(weights.log_softmax(-1), means, spreads.clamp(*LOG_VARIANCE_RANGE))
+
+    def posterior(self, tokens: torch.Tensor, context: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and log variance (n, latent) of z."""
+        seen = tokens[:, 0] if context is None else torch.cat([tokens[:, 0], context], -1)
+        mean, log_variance = self.encoder(seen).chunk(2, -1)
+        return self.inward(tokens[:, 0, : self.outputs]) + mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
+
+    def decode(self, latent: torch.Tensor) -> torch.Tensor:
+        """Unbounded numbers (n, outputs) of z."""
+        return self.outward(latent) + self.decoder(latent)
+
+    def draw(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Unbounded numbers of one sample of the posterior, and ln q(z) − ln p(z) there."""
+        context = self.context(tokens)
+        mean, log_variance = self.posterior(tokens, context)
+        latent = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+        prior = self.prior(len(tokens), context).log_joint(latent).logsumexp(-1)
+        return self.decode(latent), normal_log_density(latent, mean, log_variance) - prior
+
+    def samples(self, tokens: torch.Tensor, count: int) -> torch.Tensor:
+        """Unbounded numbers (count, n, outputs) of samples of the posterior."""
+        mean, log_variance = self.posterior(tokens, self.context(tokens))
+        spread = (0.5 * log_variance).exp()
+        return torch.stack([self.decode(mean + spread * torch.randn_like(mean)) for _ in range(count)])
+
+    def latents(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Posterior mean of z (n, latent)."""
+        return self.posterior(tokens, self.context(tokens))[0]
+
+    def membership(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Probability (n, components) of each component at the posterior mean."""
+        context = self.context(tokens)
+        mean, _ = self.posterior(tokens, context)
+        return self.prior(len(tokens), context).log_joint(mean).softmax(-1)
