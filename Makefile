@@ -1,6 +1,6 @@
 # The project's commands. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slurm lint format docs lock clean
+.PHONY: help install demo test test-slurm prefetch lint format docs lock clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -50,6 +50,9 @@ test: lint  ## Run all checks
 
 test-slurm: install  ## Run the cluster tests on a real Slurm, brought up here (Debian 12, as root)
 	tests/slurm/rig.sh run $(BIN)/python -m pytest -rA tests/slurm
+
+prefetch: install  ## Make the conda environments ahead, where there is internet (needs conda)
+	$(BIN)/snakemake --profile slurm --conda-create-envs-only --cores 1
 
 lock:  ## Resolve envs/local.in into envs/local.lock (needs the package registry)
 	rm -rf work/lock && $(PYTHON) -m venv work/lock && work/lock/bin/pip install --quiet --requirement envs/local.in

@@ -1,8 +1,10 @@
 """Planning time of large studies: a dry run of the whole workflow beside Snakemake's floor for as many empty jobs.
 
-The study is an empty BIDS tree whose inventory says that everybody has every modality, so the plan is complete. The
-floor is a workflow without settings, input functions, logs or scripts that has as many jobs, with three outputs each,
-in chains of twenty. Prints one row per size: jobs per session, processor time and peak memory of both, and their ratio.
+The study is an empty BIDS tree whose inventory says that everybody has every modality, so the plan is complete. Two
+floors, each with as many jobs in chains of twenty: "bare" rules with one input, three outputs and a shell command; and
+rules of the same "shape" as ours, with seven named inputs, three named outputs, log, benchmark, environment,
+parameters, resources and a script, but without settings or input functions. Prints one row per size: jobs, processor
+time and peak memory of each, and the ratio of the times per job.
 
 Use: python tests/benchmarks/bench_dry_run.py [--subjects 10 100 1000]
 """
@@ -36,21 +38,33 @@ TABLES = {
 DRY_RUN = ("--dry-run", "--quiet", "rules", "--cores", "1", "--nocolor")
 CHAIN = 20
 OUTPUTS = 3
-FLOOR = """
-JOBS = range({jobs})
+INPUTS = 7
+TARGET = """
 rule all:
-    input: expand("out/{{job}}_{last}_0", job=JOBS)
-rule step_0:
-    output: [f"out/{{{{job}}}}_0_{{part}}" for part in range({outputs})]
-    shell: "touch {{output}}"
-{rules}
+    input: expand("out/{{job}}_{last}_0", job=range({chains}))
 """
-FLOOR_RULE = """
+BARE = """
 rule step_{step}:
-    input: "out/{{job}}_{before}_0"
-    output: [f"out/{{{{job}}}}_{step}_{{part}}" for part in range({outputs})]
+    input: {first}
+    output: {outputs}
     shell: "touch {{output}}"
 """
+SHAPED = """
+rule step_{step}:
+    input: {inputs}
+    output: {outputs}
+    log: "logs/step_{step}/{{job}}.log"
+    benchmark: "benchmarks/step_{step}/{{job}}.tsv"
+    conda: "environment.yaml"
+    threads: 1
+    resources: mem_mb=1000, runtime=5
+    params: settings={{"key": 1, "list": [1, 2, 3]}}, step_version=1
+    script: "script.py"
+"""
+COLUMNS = (
+    "subjects", "jobs", "cpu_s", "memory_mib", "bare_cpu_s", "bare_memory_mib", "shape_cpu_s", "shape_memory_mib",
+    "ratio_to_bare", "ratio_to_shape",
+)  # fmt: skip
 
 
 def pairs(subjects: int) -> list[tuple[str, str]]:
@@ -111,12 +125,23 @@ def plan(*arguments: str, folder: Path) -> tuple[int, float, float]:
     return jobs, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
-def plan_floor(folder: Path, jobs: int) -> tuple[int, float, float]:
+def floor_rule(template: str, step: int) -> str:
+    """One rule of a floor; its inputs are the outputs of the steps before it, nearest first."""
+    before = [f"out/{{job}}_{past}_{part}" for past in range(step - 1, -1, -1) for part in range(OUTPUTS)][:INPUTS]
+    inputs = ", ".join(f'i{index}="{path}"' for index, path in enumerate(before))
+    outputs = ", ".join(f'o{part}="out/{{job}}_{step}_{part}"' for part in range(OUTPUTS))
+    first = f'"{before[0]}"' if before else ""
+    return template.format(step=step, first=first, inputs=inputs, outputs=outputs)
+
+
+def plan_floor(folder: Path, jobs: int, template: str) -> tuple[int, float, float]:
     """The same for as many empty jobs, in chains."""
-    rules = "".join(FLOOR_RULE.format(step=step, before=step - 1, outputs=OUTPUTS) for step in range(1, CHAIN))
     folder.mkdir()
-    workflow = FLOOR.format(jobs=round(jobs / CHAIN), last=CHAIN - 1, outputs=OUTPUTS, rules=rules)
-    (folder / "Snakefile").write_text(workflow)
+    (folder / "script.py").write_text("")
+    (folder / "environment.yaml").write_text("channels: [conda-forge]\ndependencies: [python]\n")
+    target = TARGET.format(last=CHAIN - 1, chains=round(jobs / CHAIN))
+    rules = "".join(floor_rule(template, step) for step in range(CHAIN))
+    (folder / "Snakefile").write_text(target + rules)
     return plan(folder=folder)
 
 
@@ -124,20 +149,18 @@ def measure(subjects: int) -> tuple:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         settings = write_study(folder / "study", subjects)
-        jobs, seconds, memory = plan("--configfile", str(settings), folder=ROOT)
-        floor_jobs, floor_seconds, floor_memory = plan_floor(folder / "floor", jobs)
-    per_session = jobs / (subjects * len(SESSIONS))
-    per_job = seconds / jobs / (floor_seconds / floor_jobs)
-    return subjects, jobs, per_session, seconds, memory, floor_seconds, floor_memory, per_job
+        ours = plan("--configfile", str(settings), folder=ROOT)
+        bare = plan_floor(folder / "bare", ours[0], BARE)
+        shaped = plan_floor(folder / "shape", ours[0], SHAPED)
+    per_job = [seconds / jobs for jobs, seconds, _ in (ours, bare, shaped)]
+    return subjects, *ours, *bare[1:], *shaped[1:], per_job[0] / per_job[1], per_job[0] / per_job[2]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--subjects", type=int, nargs="+", default=[10, 100])
     sizes = parser.parse_args().subjects
-    print(
-        "subjects\tjobs\tjobs_per_session\tcpu_seconds\tmemory_mib\tfloor_cpu_seconds\tfloor_memory_mib\tratio_per_job"
-    )
+    print("\t".join(COLUMNS), flush=True)
     for row in map(measure, sizes):
         print("\t".join(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row), flush=True)
 
