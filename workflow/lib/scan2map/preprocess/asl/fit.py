@@ -304,9 +304,8 @@ def summary(problem: Problem, found: Polished, spare: torch.Tensor, volumes: int
         spare: scatter of merged repeats, (voxels,).
         volumes: how many there were before repeats were merged.
     """
-    parameters = found.parameters
-    signal, jacobian = problem.evaluate(parameters)
-    cost = ((problem.data - signal) ** 2).sum(0) + spare
+    parameters, jacobian = found.parameters, list(found.jacobian)
+    cost = found.cost - problem.prior_weight * problem.prior_offset_s(parameters[1]) ** 2 + spare
     if problem.prior_weight:
         known = torch.zeros_like(jacobian[0][:1])
         jacobian = [torch.cat([one, known + problem.prior_weight**0.5 * (k == 1)]) for k, one in enumerate(jacobian)]

@@ -20,11 +20,19 @@ GAIN_TOLERANCE = 1e-6
 
 
 class Polished(NamedTuple):
-    """Parameters (parameters, voxels), cost (voxels,), and whether the iteration converged (voxels,)."""
+    """What the iteration found.
+
+    Attributes:
+        parameters: (parameters, voxels).
+        cost: (voxels,).
+        converged: whether the iteration ended by itself, (voxels,).
+        jacobian: derivatives of the signals there, (parameters, volumes, voxels).
+    """
 
     parameters: torch.Tensor
     cost: torch.Tensor
     converged: torch.Tensor
+    jacobian: torch.Tensor
 
 
 def polish(problem: Problem, start: torch.Tensor) -> Polished:
@@ -39,7 +47,8 @@ def polish(problem: Problem, start: torch.Tensor) -> Polished:
 
     Source: Marquardt 1963, SIAM J Appl Math 11:431; projection: Kanzow et al. 2004, J Comput Appl Math 172:375.
     """
-    result = Polished(start.clone(), torch.zeros_like(start[0]), torch.zeros_like(start[0], dtype=torch.bool))
+    empty = torch.empty(len(start), *problem.data.shape, dtype=start.dtype, device=start.device)
+    result = Polished(start.clone(), torch.zeros_like(start[0]), torch.zeros_like(start[0], dtype=torch.bool), empty)
     active = torch.arange(start.shape[1], device=start.device)
     part, state = problem, _State.at(problem, start, torch.full_like(start[0], FIRST_DAMPING))
     for _ in range(problem.options.iterations):
@@ -85,6 +94,8 @@ def _store(result: Polished, voxels: torch.Tensor, state: _State, chosen, conver
     result.parameters[:, voxels] = state.parameters[:, chosen]
     result.cost[voxels] = state.cost[chosen]
     result.converged[voxels] = converged
+    for derivative, column in zip(result.jacobian, state.jacobian, strict=True):
+        derivative[:, voxels] = column[:, chosen]
 
 
 def _step(problem: Problem, state: _State) -> tuple[_State, torch.Tensor]:

@@ -137,8 +137,11 @@ def fit_kinetic_regularised(
     problem, spare = as_problem(data, design, options, **settings)
     scaled = problem.scaled(1 / common_noise_sd(alone.noise_sd))
     found = _descend(scaled, _parameters(start), around, smoothness)
+    signal, jacobian = problem.evaluate(found)
     converged = torch.ones_like(spare, dtype=torch.bool)
-    return summary(problem, Polished(found, spare, converged), spare, len(design))
+    return summary(
+        problem, Polished(found, problem.cost(signal, found[1]), converged, torch.stack(jacobian)), spare, len(design)
+    )
 
 
 def _parameters(fit: KineticFit) -> torch.Tensor:
