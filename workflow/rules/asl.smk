@@ -6,10 +6,6 @@ DELAY_ROLES = delay_outputs.roles(config["asl"]["multidelay"]["series"])
 MULTIDELAY_MAPS = delay_outputs.map_files(
     derivative, config["asl"]["multidelay"]["arterial_component"]
 )
-# FSL's programs are run by packages that nothing else needs.
-REGISTRATION_ENVIRONMENT = {"embedded": "imaging", "fsl": "fsl"}[
-    config["asl"]["registration"]["engine"]
-]
 
 
 rule prepare_asl:
@@ -83,7 +79,7 @@ rule register_m0:
     benchmark:
         "<benchmarks>/register_m0/sub-{subject}_ses-{session}.tsv"
     conda:
-        f"../../envs/{REGISTRATION_ENVIRONMENT}.yaml"
+        environment(config["asl"]["registration"]["engine"])
     threads: 1
     resources:
         mem_mb=2000,

@@ -38,6 +38,11 @@ def derivative(datatype, suffix, extension=".nii.gz", root=DERIVATIVES, **entiti
     return f"{root}/{name}"
 
 
+def environment(engine):
+    """Environment of a step that FSL may do: FSL's programs are run by packages that nothing else needs."""
+    return f"../../envs/{'fsl' if engine in ('fsl', 'bet') else 'imaging'}.yaml"
+
+
 @cache
 def intake():
     """The tables of the inventory. Raises until they are made, which tells Snakemake to wait for them."""

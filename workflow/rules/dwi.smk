@@ -57,7 +57,7 @@ rule mask_dwi:
     benchmark:
         "<benchmarks>/mask_dwi/sub-{subject}_ses-{session}.tsv"
     conda:
-        "../../envs/imaging.yaml"
+        environment(config["dwi"]["mask"]["method"])
     threads: 1
     resources:
         mem_mb=2500,
@@ -91,7 +91,7 @@ rule correct_motion:
     benchmark:
         "<benchmarks>/correct_motion/sub-{subject}_ses-{session}.tsv"
     conda:
-        "../../envs/imaging.yaml"
+        environment(config["dwi"]["engine"])
     threads: 1
     resources:
         mem_mb=4000,
@@ -126,7 +126,7 @@ rule fit_tensor:
     benchmark:
         "<benchmarks>/fit_tensor/sub-{subject}_ses-{session}.tsv"
     conda:
-        "../../envs/imaging.yaml"
+        environment(config["dwi"]["engine"])
     threads: 1
     resources:
         mem_mb=3000,

@@ -17,7 +17,7 @@ rule estimate_field:
     benchmark:
         "<benchmarks>/estimate_field/sub-{subject}_ses-{session}.tsv"
     conda:
-        "../../envs/imaging.yaml"
+        environment(config["fieldmap"]["engine"])
     threads: 1
     resources:
         mem_mb=2500,
