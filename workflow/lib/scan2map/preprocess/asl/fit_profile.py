@@ -53,7 +53,7 @@ def profile_starts(problem: Problem) -> tuple[torch.Tensor, list[Start]]:
     """
     edges = problem.edges_s()
     profile = _Profile(problem, edges)
-    minima = sorted_minima([profile.refine(index) for index in profile.lowest_nodes(problem.options.starts)])
+    minima = sorted_minima(profile.minima(problem.options.starts))
     margin = (PROFILE_ERROR if profile.linearised else ROUNDING_ERROR) * minima[0].depth.abs()
     if profile.differs:
         margin = torch.inf
@@ -129,12 +129,40 @@ class _Profile:
             found.append(index)
         return found
 
-    def refine(self, index: torch.Tensor) -> Minimum:
-        """The minimum in the two intervals beside a node; the node itself where two amplitudes are fitted."""
+    def minima(self, count: int) -> list[Minimum]:
+        """The lowest minimum, and other ones where they may be lower: of infinite depth where they cannot."""
+        nodes = self.lowest_nodes(count)
+        found = [self.at_node(index) for index in nodes]
         if len(self.columns) > 1:
-            amplitudes = [one.gather(0, index[None])[0].double() for one in self.amplitudes]
-            return Minimum(amplitudes, self.nodes[index], self.depth.gather(0, index[None])[0])
-        left, right = (self._between(*self._interval(index, side), side) for side in (-1, 1))
+            return found
+        lowest = found[0].depth.clone()
+        for number, (index, other) in enumerate(zip(nodes, found, strict=True)):
+            voxels = slice(None) if number == 0 else self._competing(index, other.depth, lowest)
+            refined = self.refine(index[voxels], self.data[:, voxels])
+            other.depth.fill_(torch.inf)
+            for whole, part in zip((*other.amplitudes, *other[1:]), (*refined.amplitudes, *refined[1:]), strict=True):
+                whole[voxels] = part
+        return found
+
+    def at_node(self, index: torch.Tensor) -> Minimum:
+        """Amplitudes and cost at a node of each voxel."""
+        amplitudes = [one.gather(0, index[None])[0].double() for one in self.amplitudes]
+        return Minimum(amplitudes, self.nodes[index], self.depth.gather(0, index[None])[0])
+
+    def _competing(self, index: torch.Tensor, depth: torch.Tensor, lowest: torch.Tensor) -> torch.Tensor:
+        """Voxels where the cost beside a node may be lower than elsewhere: it falls by less than it rises around it."""
+        around = [self.depth.gather(0, (index + side).clamp(0, len(self.depth) - 1)[None])[0] for side in (-1, 1)]
+        reach = torch.maximum(*around) - depth + PROFILE_ERROR * lowest.abs()
+        return torch.nonzero(torch.isfinite(depth) & ((depth - reach < lowest) | self.differs))[:, 0]
+
+    def refine(self, index: torch.Tensor, data: torch.Tensor) -> Minimum:
+        """The minimum in the two intervals beside a node.
+
+        Args:
+            index: of the node, (voxels,).
+            data: signals in units of the largest, (volumes, voxels).
+        """
+        left, right = (self._between(*self._interval(index, side), side, data) for side in (-1, 1))
         # A node behind a kink belongs to the right interval, also where the left one is as good.
         behind = self.nodes[index] - self.nodes[(index - 1).clamp_min(0)] < 3 * KINK_GAP_S
         margin = torch.where(behind & (index > 0), TIE, -TIE) * left.depth.abs()
@@ -149,12 +177,12 @@ class _Profile:
         beside = (near + side).clamp(0, last)
         return torch.minimum(near, beside), torch.maximum(near, beside)
 
-    def _between(self, left: torch.Tensor, right: torch.Tensor, side: int) -> Minimum:
+    def _between(self, left: torch.Tensor, right: torch.Tensor, side: int, data: torch.Tensor) -> Minimum:
         """The minimum between two neighbouring nodes; on a plateau, the node that lies to the other side."""
         problem, column = self.problem, self.columns[0]
         width = (self.nodes[right] - self.nodes[left]).float()
-        values = [(column[:, end] * self.data).sum(0) for end in (left, right)]
-        slopes = [(self.slope[:, end] * self.data).sum(0) * width for end in (left, right)]
+        values = [(column[:, end] * data).sum(0) for end in (left, right)]
+        slopes = [(self.slope[:, end] * data).sum(0) * width for end in (left, right)]
         inner = _hermite(*values, *slopes)
         square = (column**2).sum(0)
         square_slope = 2 * (column * self.slope).sum(0)
