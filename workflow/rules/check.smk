@@ -33,14 +33,12 @@ rule discover:
     """Propose rows of the table of subjects for DICOM folders that it does not name yet."""
     log:
         "<logs>/discover/discover.log",
-    benchmark:
-        "<benchmarks>/discover/discover.tsv"
     conda:
         "../../envs/ingest.yaml"
     threads: 1
     resources:
         mem_mb=1000,
-        runtime=30,
+        runtime=1,
     params:
         settings=config["input"],
         participants=SUBJECT_ROWS,
