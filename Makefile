@@ -27,8 +27,9 @@ $(VENV)/.installed: envs/local.lock
 
 install: $(VENV)/.installed  ## Create .venv with the pinned dependencies
 
-demo: install  ## Simulate a small study as DICOM, run the whole pipeline on the CPU, print where the report is
+demo: install  ## Simulate a small study as DICOM, run the whole pipeline on the CPU, train a small network, print where the report is
 	$(SNAKEMAKE) $(PROGRESS) --configfile config/demo/config.yaml
+	$(SNAKEMAKE) $(PROGRESS) --configfile config/demo/config.yaml config/demo/asl_quantnet.yaml -- results/demo/validation/asl_quantnet.tsv
 	@echo "The report: $(CURDIR)/results/demo/report/index.html"
 
 lint: install  ## Check style: ruff, snakefmt, snakemake --lint
