@@ -3,16 +3,19 @@
 import pytest
 import torch
 
-from scan2map.models.mixture_vae import MixtureVae, Neighbourhood
+from scan2map.models.mixture_vae import Mixture, MixtureVae, Neighbourhood, combine
 from scan2map.models.published_vae import PlainNetwork, PublishedVae
 
-FEATURES, OUTPUTS, VOXELS = 9, 4, 6
+OUTPUTS, VOXELS = 4, 6
+FEATURES = OUTPUTS + OUTPUTS**2 + 5
 DRAWS = 20_000
 
 
 def tokens(neighbours=0):
     drawn = torch.randn(VOXELS, 1 + neighbours, FEATURES, generator=torch.Generator().manual_seed(3))
     drawn[..., -1] = 1
+    root = drawn[..., OUTPUTS : OUTPUTS + OUTPUTS**2].unflatten(-1, (OUTPUTS, OUTPUTS))
+    drawn[..., OUTPUTS : OUTPUTS + OUTPUTS**2] = (root @ root.mT).flatten(-2)
     return drawn
 
 
@@ -22,20 +25,44 @@ def network(components=1, neighbours=0, latent=6):
     return MixtureVae(FEATURES, OUTPUTS, latent, centres, width=16, depth=2, neighbours=neighbours)
 
 
-def test_training_starts_at_the_estimate():
-    net, given = network(components=3), tokens()
-    assert torch.allclose(net.decode(net.latents(given)), given[:, 0, :OUTPUTS])
+def test_training_starts_at_the_posterior_of_estimate_and_prior():
+    """One component: precision-weighted mean; with all information, the estimate itself."""
+    net, given = network(latent=OUTPUTS), tokens()
+    precision = given[:, 0, OUTPUTS : OUTPUTS + OUTPUTS**2].unflatten(-1, (OUTPUTS, OUTPUTS))
+    prior = torch.diag((-net.log_variances[0]).exp())
+    right = precision @ given[:, 0, :OUTPUTS, None] + prior @ net.centres[0][:, None]
+    expected = torch.linalg.solve(precision + prior, right)[..., 0]
+    assert torch.allclose(net.decode(net.latents(given)), expected, atol=1e-4)
+    spread = net.samples(given.repeat(4000, 1, 1), 1)[0].unflatten(0, (4000, VOXELS)).std(0)
+    exact = torch.linalg.inv(precision + prior).diagonal(dim1=-2, dim2=-1).sqrt()
+    assert spread.detach().numpy() == pytest.approx(exact.detach().numpy(), rel=0.06)
+    given[..., OUTPUTS : OUTPUTS + OUTPUTS**2] = 1e6 * torch.eye(OUTPUTS).flatten()
+    assert torch.allclose(net.decode(net.latents(given)), given[:, 0, :OUTPUTS], atol=1e-3)
+
+
+def test_product_with_a_mixture_has_its_mean_and_variance():
+    """In one dimension, against numerical integration."""
+    prior = Mixture(torch.tensor([[0.3, 0.7]]).log(), torch.tensor([[[-1.0], [2.0]]]), torch.tensor([[[0.0], [-1.0]]]))
+    grid = torch.linspace(-10, 10, 20001)[:, None]
+    same = Mixture(*(part.expand(len(grid), *part.shape[1:]) for part in prior))
+    density = (same.log_joint(grid).logsumexp(-1) - 0.5 * 1.5 * (grid[:, 0] - 0.4) ** 2).exp()
+    weights = density / density.sum()
+    mean = (weights * grid[:, 0]).sum()
+    found = combine(torch.tensor([[[1.5]]]), torch.tensor([[0.6]]), prior)
+    assert found.mean.item() == pytest.approx(mean.item(), rel=1e-3)
+    assert found.factor.item() ** 2 == pytest.approx((weights * (grid[:, 0] - mean) ** 2).sum().item(), rel=1e-3)
 
 
 def test_divergence_from_one_gaussian_is_the_closed_form():
     net, given = network(), tokens()
     with torch.no_grad():
         net.centres.uniform_(-1, 1)
-        mean, log_variance = net.posterior(given, None)
+        posterior = net.posterior(given, None, net.prior(VOXELS, None))
         drawn = net.draw(given.repeat(DRAWS, 1, 1))[1].reshape(DRAWS, VOXELS).mean(0)
-        prior = torch.distributions.Normal(net.centres[0], (0.5 * net.log_variances[0]).exp())
-        exact = torch.distributions.kl_divergence(torch.distributions.Normal(mean, (0.5 * log_variance).exp()), prior)
-    assert drawn.numpy() == pytest.approx(exact.sum(-1).numpy(), rel=0.03)
+        prior = torch.distributions.MultivariateNormal(net.centres[0], torch.diag(net.log_variances[0].exp()))
+        told = torch.distributions.MultivariateNormal(posterior.mean, scale_tril=posterior.factor)
+        exact = torch.distributions.kl_divergence(told, prior)
+    assert drawn.numpy() == pytest.approx(exact.numpy(), rel=0.03)
 
 
 def test_mixture_prior_is_that_of_torch_distributions():

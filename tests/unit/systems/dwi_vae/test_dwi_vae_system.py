@@ -13,7 +13,7 @@ from scan2map.systems.dwi_vae.measured import load_scan
 from scan2map.systems.dwi_vae.own_scan import fit_own_scan
 from scan2map.systems.dwi_vae.prediction import evidence_bound, predict_scan
 from scan2map.systems.dwi_vae.session import predict_session, read_acquisition
-from scan2map.systems.dwi_vae.training import VaeModule
+from scan2map.systems.dwi_vae.training import VaeModule, tempered
 from scan2map.training.acquisition import check_acquisition
 
 
@@ -41,6 +41,14 @@ def test_the_mixture_prior_beats_the_voxel_by_voxel_fit_where_noise_is_strong(
     assert squared_error(found.tissue, scan, names) < 0.8 * squared_error(scan.fit.tissue, scan, names)
     assert (found.low <= found.tissue.values).all()
     assert torch.isfinite(evidence_bound(network, scan, torch.arange(50), "rician", 2)).all()
+
+
+def test_a_huge_misfit_counts_by_its_logarithm():
+    misfit = torch.tensor([-5.0, 99.0, 100.0 * np.e, 1e20], requires_grad=True)
+    found = tempered(misfit)
+    assert found.detach().numpy() == pytest.approx([-5, 99, 200, 100 * (1 + np.log(1e18))], rel=1e-5)
+    (slope,) = torch.autograd.grad(found.sum(), misfit)
+    assert slope.numpy() == pytest.approx([1, 1, 1 / np.e, 1e-18], rel=1e-4)
 
 
 class Killed(BaseException):

@@ -15,8 +15,10 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-# Logarithms of the starting variances of a posterior and of a component of the prior.
-FIRST_LOG_VARIANCE, FIRST_PRIOR_LOG_VARIANCE = -3.0, -1.0
+# Logarithm of the starting variance of a component of the prior.
+FIRST_PRIOR_LOG_VARIANCE = -1.0
+LOG_SCALE_RANGE = (-3.0, 3.0)
+JITTER = 1e-6  # of the mean variance: single precision
 LOG_VARIANCE_RANGE = (-12.0, 4.0)
 
 
@@ -77,14 +79,53 @@ class Neighbourhood(nn.Module):
         return self.leave(torch.einsum("nth,ntw->nhw", weights, tokens).flatten(1))
 
 
+class Posterior(NamedTuple):
+    """A Gaussian per voxel: mean (n, latent) and lower Cholesky factor (n, latent, latent) of its covariance."""
+
+    mean: torch.Tensor
+    factor: torch.Tensor
+
+    def sample(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """A draw, and its log density."""
+        noise = torch.randn_like(self.mean)
+        log_volume = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        log_density = normal_log_density(noise, torch.zeros_like(noise), torch.zeros_like(noise)) - log_volume
+        return self.mean + (self.factor @ noise[..., None])[..., 0], log_density
+
+
+def combine(precision: torch.Tensor, pull: torch.Tensor, prior: Mixture) -> Posterior:
+    """A Gaussian likelihood times a mixture of Gaussians, as the Gaussian with the product's mean and covariance.
+
+    Args:
+        precision: Λ (n, latent, latent) of the likelihood; may be singular.
+        pull: Λ times its mode (n, latent).
+        prior: the mixture.
+    """
+    inverse = (-prior.log_variances).exp()
+    total = precision[:, None] + torch.diag_embed(inverse)
+    cholesky = torch.linalg.cholesky(total)
+    right = pull[:, None] + inverse * prior.means
+    means = torch.cholesky_solve(right[..., None], cholesky)[..., 0]
+    log_volume = cholesky.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    fit = (right * means - inverse * prior.means**2 - prior.log_variances).sum(-1)
+    weights = (prior.log_weights + 0.5 * fit - log_volume).softmax(-1)
+    mean = (weights[..., None] * means).sum(1)
+    away = means - mean[:, None]
+    spread = torch.cholesky_inverse(cholesky) + away[..., :, None] * away[..., None, :]
+    covariance = (weights[..., None, None] * spread).sum(1)
+    jitter = JITTER * covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None]
+    return Posterior(mean, torch.linalg.cholesky(covariance + torch.diag_embed(jitter.expand_as(mean))))
+
+
 class MixtureVae(nn.Module):
-    """Posterior q(z | voxel) = N(μ, σ²), prior p(z) = Σ π_k N(m_k, s_k²), and a decoder from z to unbounded numbers.
+    """Posterior q(z | voxel), prior p(z) = Σ π_k N(m_k, s_k²), and a decoder from z to unbounded numbers.
 
-    The first features are an estimate of the outputs. At the start the mean of z repeats it and the decoder gives it
-    back: training begins at the estimate and learns what the prior makes of it.
+    The first features are a voxel-wise estimate of the outputs and its information (inverse covariance). The posterior
+    is that of this Gaussian likelihood and the prior, moved and scaled by what an encoder learns (nothing, at the
+    start): training begins at empirical Bayes, and a voxel far from all components keeps its estimate.
 
-    Given neighbours, the prior is p(z | neighbours), its weights and components moved by what they say, and the
-    posterior sees them too: with a prior that ignores them the best posterior would ignore them as well.
+    Given neighbours, the prior is p(z | neighbours), its weights and components moved by what they say: with a prior
+    that ignores them the best posterior would ignore them as well.
 
     Args:
         features: per voxel.
@@ -108,33 +149,35 @@ class MixtureVae(nn.Module):
     ):
         super().__init__()
         self.outputs, self.latent, self.components = outputs, latent, len(centres)
-        context = width if neighbours else 0
-        self.encoder = perceptron(features + context, width, depth, 2 * latent)
+        seen, context = features - outputs**2, width if neighbours else 0
+        self.encoder = perceptron(seen + context, width, depth, 2 * latent)
         self.decoder = perceptron(latent, width, 1, outputs)
-        self.inward, self.outward = nn.Linear(outputs, latent), nn.Linear(latent, outputs)
+        self.outward = nn.Linear(latent, outputs)
         self.centres = nn.Parameter(torch.zeros(self.components, latent))
         self.log_variances = nn.Parameter(torch.full((self.components, latent), FIRST_PRIOR_LOG_VARIANCE))
         self.logits = nn.Parameter(torch.zeros(self.components))
         if neighbours:
-            self.neighbourhood = Neighbourhood(features, neighbours, width)
+            self.neighbourhood = Neighbourhood(seen, neighbours, width)
             self.condition = nn.Linear(width, self.components * (2 * latent + 1))
         self._start_at_the_estimate(centres)
 
     @torch.no_grad()
     def _start_at_the_estimate(self, centres: torch.Tensor) -> None:
-        for linear in (self.inward, self.outward):
-            nn.init.eye_(linear.weight)
-            nn.init.zeros_(linear.bias)
+        nn.init.eye_(self.outward.weight)
+        nn.init.zeros_(self.outward.bias)
         for last in (self.encoder[-1], self.decoder[-1], *([self.condition] if hasattr(self, "condition") else [])):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
-        self.encoder[-1].bias[self.latent :] = FIRST_LOG_VARIANCE
         shared = min(self.latent, self.outputs)
         self.centres[:, :shared] = centres[:, :shared]
 
+    def seen(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens without the information, which is used as it is."""
+        return torch.cat([tokens[..., : self.outputs], tokens[..., self.outputs + self.outputs**2 :]], -1)
+
     def context(self, tokens: torch.Tensor) -> torch.Tensor | None:
         """What the neighbours in tokens (n, 1 + neighbours, features) say; None without neighbours."""
-        return self.neighbourhood(tokens[:, 1:]) if tokens.shape[1] > 1 else None
+        return self.neighbourhood(self.seen(tokens[:, 1:])) if tokens.shape[1] > 1 else None
 
     def prior(self, count: int, context: torch.Tensor | None) -> Mixture:
         """The prior of ``count`` voxels."""
@@ -146,36 +189,43 @@ class MixtureVae(nn.Module):
             means, spreads = means + change[..., 1 : 1 + self.latent], spreads + change[..., 1 + self.latent :]
         return Mixture(weights.log_softmax(-1), means, spreads.clamp(*LOG_VARIANCE_RANGE))
 
-    def posterior(self, tokens: torch.Tensor, context: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and log variance (n, latent) of z."""
-        seen = tokens[:, 0] if context is None else torch.cat([tokens[:, 0], context], -1)
-        mean, log_variance = self.encoder(seen).chunk(2, -1)
-        return self.inward(tokens[:, 0, : self.outputs]) + mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
+    def posterior(self, tokens: torch.Tensor, context: torch.Tensor | None, prior: Mixture) -> Posterior:
+        """q(z | voxel)."""
+        own, matrix = tokens[:, 0], self.outward.weight
+        information = own[:, self.outputs : self.outputs + self.outputs**2].unflatten(-1, (self.outputs, -1))
+        carried = matrix.T @ information
+        pull = (carried @ (own[:, : self.outputs] - self.outward.bias)[..., None])[..., 0]
+        start = combine(carried @ matrix, pull, prior)
+        seen = self.seen(own)
+        shift, scale = self.encoder(seen if context is None else torch.cat([seen, context], -1)).chunk(2, -1)
+        mean = start.mean + (start.factor @ shift[..., None])[..., 0]
+        return Posterior(mean, start.factor * scale.clamp(*LOG_SCALE_RANGE).exp()[:, None])
 
     def decode(self, latent: torch.Tensor) -> torch.Tensor:
         """Unbounded numbers (n, outputs) of z."""
         return self.outward(latent) + self.decoder(latent)
 
+    def _both(self, tokens: torch.Tensor) -> tuple[Posterior, Mixture]:
+        context = self.context(tokens)
+        prior = self.prior(len(tokens), context)
+        return self.posterior(tokens, context, prior), prior
+
     def draw(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Unbounded numbers of one sample of the posterior, and ln q(z) − ln p(z) there."""
-        context = self.context(tokens)
-        mean, log_variance = self.posterior(tokens, context)
-        latent = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
-        prior = self.prior(len(tokens), context).log_joint(latent).logsumexp(-1)
-        return self.decode(latent), normal_log_density(latent, mean, log_variance) - prior
+        posterior, prior = self._both(tokens)
+        latent, log_density = posterior.sample()
+        return self.decode(latent), log_density - prior.log_joint(latent).logsumexp(-1)
 
     def samples(self, tokens: torch.Tensor, count: int) -> torch.Tensor:
         """Unbounded numbers (count, n, outputs) of samples of the posterior."""
-        mean, log_variance = self.posterior(tokens, self.context(tokens))
-        spread = (0.5 * log_variance).exp()
-        return torch.stack([self.decode(mean + spread * torch.randn_like(mean)) for _ in range(count)])
+        posterior, _ = self._both(tokens)
+        return torch.stack([self.decode(posterior.sample()[0]) for _ in range(count)])
 
     def latents(self, tokens: torch.Tensor) -> torch.Tensor:
         """Posterior mean of z (n, latent)."""
-        return self.posterior(tokens, self.context(tokens))[0]
+        return self._both(tokens)[0].mean
 
     def membership(self, tokens: torch.Tensor) -> torch.Tensor:
         """Probability (n, components) of each component at the posterior mean."""
-        context = self.context(tokens)
-        mean, _ = self.posterior(tokens, context)
-        return self.prior(len(tokens), context).log_joint(mean).softmax(-1)
+        posterior, prior = self._both(tokens)
+        return prior.log_joint(posterior.mean).softmax(-1)

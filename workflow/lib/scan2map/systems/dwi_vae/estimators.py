@@ -29,10 +29,8 @@ class Bounded(nn.Module):
     def __init__(self, model: SignalModel, mean: torch.Tensor, sd: torch.Tensor):
         super().__init__()
         self.model, self.size = model, model.free
-        angle = torch.full((2 * model.directional,), ANGLE_UNIT_RAD)
-        count = len(model.parameters)
-        self.register_buffer("mean", torch.cat([mean[:count], 0 * angle]), persistent=False)
-        self.register_buffer("sd", torch.cat([sd[:count], angle]), persistent=False)
+        self.register_buffer("mean", mean[: model.free], persistent=False)
+        self.register_buffer("sd", sd[: model.free], persistent=False)
 
     def forward(self, numbers: torch.Tensor, frames: torch.Tensor) -> Tissue:
         """Tissue of a network's numbers (n, free)."""

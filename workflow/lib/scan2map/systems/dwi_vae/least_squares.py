@@ -31,12 +31,14 @@ class Fit(NamedTuple):
     Attributes:
         tissue: the parameters.
         free: unbounded numbers (n, free).
-        standard_deviation: (n, p) of the scalars from the information at the solution.
+        information: (n, free, free) inverse covariance of the unbounded numbers at the solution.
+        standard_deviation: (n, p) of the scalars, from it.
         loss: −ln p (n,).
     """
 
     tissue: Tissue
     free: torch.Tensor
+    information: torch.Tensor
     standard_deviation: torch.Tensor
     loss: torch.Tensor
 
@@ -107,9 +109,8 @@ def _descend(problem: _Problem, free: torch.Tensor, iterations: int) -> torch.Te
     return found
 
 
-def _standard_deviation(problem: _Problem, free: torch.Tensor) -> torch.Tensor:
+def _standard_deviation(problem: _Problem, free: torch.Tensor, information: torch.Tensor) -> torch.Tensor:
     """Standard deviations of the scalars: inverse information, carried through the sigmoid."""
-    _, information = problem.linearised(free)
     floor = 1e-9 * information.diagonal(dim1=-2, dim2=-1).amax(-1) + 1e-12
     variance = torch.linalg.inv(information + torch.diag_embed(floor[:, None].expand_as(free))).diagonal(
         dim1=-2, dim2=-1
@@ -123,7 +124,9 @@ def _fit_chunk(model: SignalModel, voxels: Voxels, noise: str, iterations: int) 
     problem = _Problem(model, voxels, noise)
     free = _descend(problem, _best_start(problem), iterations)
     tissue = model.tissue(free, voxels.frames)
-    return Fit(tissue, free, _standard_deviation(problem, free), problem.loss(free))
+    _, information = problem.linearised(free)
+    deviation = _standard_deviation(problem, free, information)
+    return Fit(tissue, free, information, deviation, problem.loss(free))
 
 
 @torch.no_grad()

@@ -103,7 +103,7 @@ def _shape_features(voxels: Voxels) -> torch.Tensor:
 
 
 def voxel_features(model: SignalModel, voxels: Voxels, fit: Fit, design: str) -> torch.Tensor:
-    """What a network sees: signals alone (published designs), or the fit and its precision, signals and noise."""
+    """What a network sees: signals alone (published designs), or the fit with its information, signals and noise."""
     ones = torch.ones_like(voxels.sigma)
     if design != "mixture":
         return torch.cat([voxels.signals, ones], -1).float()
@@ -113,7 +113,7 @@ def voxel_features(model: SignalModel, voxels: Voxels, fit: Fit, design: str) ->
     estimate = torch.nn.functional.pad(
         fit.free[:, : len(model.parameters)].clamp(-FURTHEST_ESTIMATE, FURTHEST_ESTIMATE), (0, 2 * model.directional)
     )
-    return torch.cat([estimate, precision, signals, voxels.sigma.log10(), ones], -1).float()
+    return torch.cat([estimate, fit.information.flatten(1), precision, signals, voxels.sigma.log10(), ones], -1).float()
 
 
 def prepare_scan(

@@ -11,10 +11,11 @@ import torch
 from torch.utils.data import Dataset
 
 from scan2map.errors import SettingError
-from scan2map.systems.dwi_vae.estimators import Estimator
+from scan2map.systems.dwi_vae.estimators import ANGLE_UNIT_RAD, Estimator
 from scan2map.systems.dwi_vae.likelihood import NOISES, likelihood
 from scan2map.systems.dwi_vae.measured import load_scan
 from scan2map.systems.dwi_vae.scans import Scan
+from scan2map.systems.dwi_vae.signal_models import SignalModel
 from scan2map.systems.dwi_vae.simulate import CLUSTER_NAMES
 from scan2map.systems.dwi_vae.voxels import Acquisition, Voxels
 from scan2map.training.module import TrainedModule
@@ -23,6 +24,9 @@ VALIDATION_BLOCKS = 32
 SMALLEST_SD = 1e-3  # of a feature; a constant one is left unscaled
 STANDARDISED_ON = 20_000  # voxels
 SQUARES = "squares"
+# The kurtosis expansion grows without limit where b D K is large: a misfit above this (nats) counts by its logarithm
+# in training, so that single draws do not rule a batch.
+LARGEST_MISFIT = 100.0
 
 
 def trainable(scan: Scan) -> torch.Tensor:
@@ -38,12 +42,23 @@ def first_centres(estimates: torch.Tensor, components: int) -> list[list[float]]
     return kmeans2(estimates.numpy(), components, minit="++", seed=0)[0].tolist()
 
 
+def with_information(mean: torch.Tensor, sd: torch.Tensor, model: SignalModel) -> tuple[torch.Tensor, torch.Tensor]:
+    """Constants with which the information columns become the information in units of the estimates' own constants."""
+    mean, sd, free = mean.clone(), sd.clone(), model.free
+    sd[len(model.parameters) : free] = ANGLE_UNIT_RAD
+    columns = slice(free, free + free**2)
+    mean[columns], sd[columns] = 0, (1 / sd[:free, None] / sd[:free]).flatten()
+    return mean, sd
+
+
 def facts_of(scans: Sequence[Scan], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Constants of the training part: mean and spread of the features, first centres, and the measurements."""
     tokens = torch.cat([scan.tokens(trainable(scan)[:STANDARDISED_ON]).flatten(0, 1) for scan in scans])
     known = tokens[tokens[:, -1] > 0][:, :-1].double()
     mean, sd = known.mean(0), known.std(0)
     sd = torch.where(sd > SMALLEST_SD, sd, torch.ones_like(sd))
+    if settings["network"]["design"] == "mixture":
+        mean, sd = with_information(mean, sd, scans[0].model)
     estimates = ((known - mean) / sd)[:, : scans[0].model.free]
     acquisition = scans[0].voxels.acquisition
     return {
@@ -101,6 +116,12 @@ def load_scans(paths: Sequence[Path], settings: Mapping[str, Any]) -> list[Scan]
     return [load_scan(path, settings) for path in paths]
 
 
+def tempered(misfit: torch.Tensor) -> torch.Tensor:
+    """The misfit up to a limit L, L (1 + ln(misfit/L)) beyond it: the same slope there, then ever less."""
+    beyond = LARGEST_MISFIT * (1 + (misfit.clamp_min(LARGEST_MISFIT) / LARGEST_MISFIT).log())
+    return torch.where(misfit > LARGEST_MISFIT, beyond, misfit)
+
+
 def check_loss(loss: Mapping[str, Any]) -> None:
     """Stop at a noise model that there is not.
 
@@ -148,7 +169,7 @@ class VaeModule(TrainedModule):
     def _misfit(self, voxels: Voxels, signal: torch.Tensor) -> torch.Tensor:
         if self.loss_settings["noise"] == SQUARES:
             return ((voxels.signals - signal) ** 2).sum(-1)
-        return -likelihood(voxels, self.loss_settings["noise"]).log_probability(signal)
+        return tempered(-likelihood(voxels, self.loss_settings["noise"]).log_probability(signal))
 
     def _parameter_error(self, values: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
         scale = values.new_tensor([parameter.scale for parameter in self.network.model.parameters])
