@@ -11,7 +11,6 @@ from scan2map.physics import asl
 
 # Tissue T1 at 3 T for the general kinetic model, s (the digital subject's values).
 TISSUE_T1_S = {"gm": 1.331, "wm": 0.832, "csf": 4.0}
-CONVENTIONS = ("blood_t1", "tissue_t1")
 
 
 class Delays(NamedTuple):

@@ -29,7 +29,11 @@ CBF_VARIATION, FINE_CBF_VARIATION, ATT_VARIATION_S = 0.10, 0.06, 0.15
 CBF_SCALES_VOXELS, ATT_SCALE_VOXELS = (6.0, 3.0), 10.0
 SPECK_DENSITY, SPECK_RANGE = 0.03, (0.3, 2.0)  # largest share of voxels; factor on their perfusion
 TERRITORY_STEP_S, TERRITORY_SCALE_VOXELS = 0.4, 25.0
-CORE_ATT_RANGE_S = (2.5, 4.0)
+LONGEST_ATT_S = 4.0
+# Lesions: factor on perfusion of hyperperfused, hypoperfused tissue and penumbra; delays, s; the core in its penumbra.
+LESION_FACTORS = ((1.3, 2.0), (0.2, 0.7), (0.3, 0.6))
+HYPER_DELAY_S, PENUMBRA_DELAY_S = -0.2, (0.3, 1.2)
+CORE_FACTOR, CORE_DELAY_S, CORE_SIZE = (0.0, 0.3), 1.5, 0.55
 STATIC_FRACTION = 0.05  # static tissue left by background suppression, share of M0
 PCASL_PULSES, VSASL_PULSES = 4, 3  # background-suppression pulses that the label sees
 BRAIN_SHARE = 0.5  # a voxel belongs to the mask from this share of brain on
@@ -190,7 +194,7 @@ def disc(batch: int, size: int, centres: torch.Tensor, radii: torch.Tensor, edge
 def apply_lesion(perfusion: Perfusion, share: torch.Tensor, factor, att_shift_s) -> Perfusion:
     """Perfusion multiplied by ``factor`` and delayed by ``att_shift_s`` where the share is 1."""
     cbf = [value * (1 + share * (factor - 1)) for value in perfusion[:3]]
-    att = [(value + share * att_shift_s).clamp(ATT_RANGE_S["gm"][0], CORE_ATT_RANGE_S[1]) for value in perfusion[3:]]
+    att = [(value + share * att_shift_s).clamp(ATT_RANGE_S["gm"][0], LONGEST_ATT_S) for value in perfusion[3:]]
     return Perfusion(*cbf, *att)
 
 
@@ -207,13 +211,13 @@ def draw_lesions(perfusion: Perfusion, settings: Mapping, voxel_mm: torch.Tensor
     radii = diameters / 2 / voxel_mm[:, None]
     share = present * disc(batch, size, centres, radii)
     kind = spread(uniform(batch, (0, 3), generator)).floor()
-    hyper, hypo, penumbra = (spread(uniform(batch, r, generator)) for r in ((1.3, 2.0), (0.2, 0.7), (0.3, 0.6)))
-    delay = spread(uniform(batch, (0.3, 1.2), generator))
+    hyper, hypo, penumbra = (spread(uniform(batch, limits, generator)) for limits in LESION_FACTORS)
+    delay = spread(uniform(batch, PENUMBRA_DELAY_S, generator))
     factor = torch.where(kind == 0, hyper, torch.where(kind == 1, hypo, penumbra))
-    shift = torch.where(kind == 0, -0.2 * torch.ones_like(delay), torch.where(kind == 1, 0.3 * delay, delay))
+    shift = torch.where(kind == 0, HYPER_DELAY_S * torch.ones_like(delay), torch.where(kind == 1, 0.3 * delay, delay))
     changed = apply_lesion(perfusion, share, factor, shift)
-    core = (kind == 2) * present * disc(batch, size, centres, radii * 0.55)
-    changed = apply_lesion(changed, core, spread(uniform(batch, (0.0, 0.3), generator)), 1.5)
+    core = (kind == 2) * present * disc(batch, size, centres, radii * CORE_SIZE)
+    changed = apply_lesion(changed, core, spread(uniform(batch, CORE_FACTOR, generator)), CORE_DELAY_S)
     return changed, share
 
 
