@@ -53,6 +53,17 @@ def test_product_with_a_mixture_has_its_mean_and_variance():
     assert found.factor.item() ** 2 == pytest.approx((weights * (grid[:, 0] - mean) ** 2).sum().item(), rel=1e-3)
 
 
+def test_strong_and_rounded_information_stays_usable():
+    """Nearly singular matrices of single precision, as at high signal-to-noise ratio."""
+    net, given = network(components=3), tokens()
+    one = torch.randn(VOXELS, OUTPUTS, 1, generator=torch.Generator().manual_seed(2))
+    given[:, 0, OUTPUTS : OUTPUTS + OUTPUTS**2] = (1e8 * one @ one.mT).flatten(1)
+    found, divergence = net.draw(given)
+    (found.square().sum() + divergence.sum()).backward()
+    assert torch.isfinite(found).all()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in net.parameters())
+
+
 def test_divergence_from_one_gaussian_is_the_closed_form():
     net, given = network(), tokens()
     with torch.no_grad():

@@ -18,7 +18,9 @@ from torch import nn
 # Logarithm of the starting variance of a component of the prior.
 FIRST_PRIOR_LOG_VARIANCE = -1.0
 LOG_SCALE_RANGE = (-3.0, 3.0)
-JITTER = 1e-6  # of the mean variance: single precision
+# Share of the largest element that is added to the diagonal of an information matrix or a covariance: rounding to
+# single precision moves eigenvalues by about a tenth of it.
+JITTER = 1e-6
 LOG_VARIANCE_RANGE = (-12.0, 4.0)
 
 
@@ -93,6 +95,12 @@ class Posterior(NamedTuple):
         return self.mean + (self.factor @ noise[..., None])[..., 0], log_density
 
 
+def with_jitter(matrix: torch.Tensor) -> torch.Tensor:
+    """Symmetric matrices (n, d, d) with a little more on the diagonal."""
+    diagonal = matrix.diagonal(dim1=-2, dim2=-1)
+    return matrix + torch.diag_embed(JITTER * diagonal.amax(-1, keepdim=True).expand_as(diagonal))
+
+
 def combine(precision: torch.Tensor, pull: torch.Tensor, prior: Mixture) -> Posterior:
     """A Gaussian likelihood times a mixture of Gaussians, as the Gaussian with the product's mean and covariance.
 
@@ -113,8 +121,7 @@ def combine(precision: torch.Tensor, pull: torch.Tensor, prior: Mixture) -> Post
     away = means - mean[:, None]
     spread = torch.cholesky_inverse(cholesky) + away[..., :, None] * away[..., None, :]
     covariance = (weights[..., None, None] * spread).sum(1)
-    jitter = JITTER * covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None]
-    return Posterior(mean, torch.linalg.cholesky(covariance + torch.diag_embed(jitter.expand_as(mean))))
+    return Posterior(mean, torch.linalg.cholesky(with_jitter(covariance)))
 
 
 class MixtureVae(nn.Module):
@@ -191,15 +198,20 @@ class MixtureVae(nn.Module):
 
     def posterior(self, tokens: torch.Tensor, context: torch.Tensor | None, prior: Mixture) -> Posterior:
         """q(z | voxel)."""
-        own, matrix = tokens[:, 0], self.outward.weight
-        information = own[:, self.outputs : self.outputs + self.outputs**2].unflatten(-1, (self.outputs, -1))
-        carried = matrix.T @ information
-        pull = (carried @ (own[:, : self.outputs] - self.outward.bias)[..., None])[..., 0]
-        start = combine(carried @ matrix, pull, prior)
+        own = tokens[:, 0]
+        start = Posterior(*(part.to(own.dtype) for part in self._product(own.double(), prior)))
         seen = self.seen(own)
         shift, scale = self.encoder(seen if context is None else torch.cat([seen, context], -1)).chunk(2, -1)
         mean = start.mean + (start.factor @ shift[..., None])[..., 0]
         return Posterior(mean, start.factor * scale.clamp(*LOG_SCALE_RANGE).exp()[:, None])
+
+    def _product(self, own: torch.Tensor, prior: Mixture) -> Posterior:
+        """The posterior before the encoder's part; in double precision, as information spans many orders."""
+        matrix, bias = self.outward.weight.double(), self.outward.bias.double()
+        information = own[:, self.outputs : self.outputs + self.outputs**2].unflatten(-1, (self.outputs, -1))
+        carried = matrix.T @ with_jitter(information)
+        pull = (carried @ (own[:, : self.outputs] - bias)[..., None])[..., 0]
+        return combine(carried @ matrix, pull, Mixture(*(part.double() for part in prior)))
 
     def decode(self, latent: torch.Tensor) -> torch.Tensor:
         """Unbounded numbers (n, outputs) of z."""
