@@ -58,11 +58,6 @@ class Voxels:
         """Some of the voxels."""
         return Voxels(self.signals[index], self.sigma[index], self.frames[index], self.acquisition)
 
-    def to(self, *arguments) -> Voxels:
-        """The same on another device or in another precision."""
-        arrays = (part.to(*arguments) for part in (self.signals, self.sigma, self.frames))
-        return Voxels(*arrays, self.acquisition.to(*arguments))
-
 
 def acquisition_of(shells, directions) -> Acquisition:
     """Every volume by itself.
