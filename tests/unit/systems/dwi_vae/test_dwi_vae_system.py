@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from scan2map.errors import SettingError
 from scan2map.systems import load_system
 from scan2map.systems.dwi_vae.evaluate import evaluate_members
 from scan2map.systems.dwi_vae.measured import load_scan
@@ -157,3 +158,9 @@ def test_the_table_has_every_question(vae_file, vae_settings, vae_model, tmp_pat
         "value"
     ]
     assert one["K_mse"] == pytest.approx(one["K_bias"] ** 2 + one["K_variance"], rel=1e-6)
+
+
+@pytest.mark.parametrize("model", ["ball_stick", "msdki_water"])
+def test_parameters_of_another_model_are_not_written_under_the_names_of_kurtosis(model):
+    with pytest.raises(SettingError, match=model):
+        predict_session(SimpleNamespace(settings={"model": model}), {}, "cpu")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from scan2map.errors import SettingError
 from scan2map.images import Image
 from scan2map.systems.dwi_vae.identifiability import FEWEST_DIRECTIONS, warnings_for
 from scan2map.systems.dwi_vae.measured import load_scan, read_session, save_session
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from scan2map.training.package import Package
 
 SAMPLES = 32  # of the posterior per network
-# Maps of the model msdki: name of the map, column of the scalars.
+# Models whose first parameters are what the system's maps say: name of the map, column of the scalars.
 COLUMNS = {"d": 1, "k": 2}
+MAPPED_MODELS = ("msdki",)
 
 
 def demands(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -60,7 +62,16 @@ def predict_session(
         inputs: files of the session.
         device: where the networks are fitted.
         checkpoints: folder that outlives an interruption; without one the fit starts anew each time.
+
+    Raises:
+        SettingError: the package's signal model has other parameters than the system's maps.
     """
+    if package.settings["model"] not in MAPPED_MODELS:
+        raise SettingError(
+            f"The package of dwi_vae fits {package.settings['model']}, whose parameters are not the maps D and K",
+            allowed=", ".join(MAPPED_MODELS),
+            remedy="predict with a package of the model msdki",
+        )
     if checkpoints is None:
         with tempfile.TemporaryDirectory() as folder:
             return predict_session(package, inputs, device, Path(folder))
