@@ -8,6 +8,7 @@ environment of its own (``pip install PyHySCO==0.0.4``) and put it on PYTHONPATH
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ from scan2map.config import check_block  # noqa: E402
 from scan2map.images import load_image, save_image  # noqa: E402
 from scan2map.preprocess.dwi.susceptibility import estimate_field  # noqa: E402
 
-TOPUP_SECONDS = 88.0  # xa30, two cores; ../shared/data/xa30-fsl/README.md
+TOPUP_SECONDS = 88.0  # xa30, two cores, one run
 XA30_READOUT_S = 0.0475693
 
 
@@ -124,7 +125,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--xa30", type=Path, default=ROOT.parent / "shared" / "data" / "xa30")
+    parser.add_argument("--xa30", type=Path, default=Path(os.environ.get("SCAN2MAP_XA30", "absent")))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     solvers = peers()
