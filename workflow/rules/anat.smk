@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from scan2map.preprocess.anat import native_atlas
+from scan2map.preprocess.anat import native_paths
 
 ATLASES = {Path(path).name.split(".")[0]: path for path in config["anat"]["atlases"]}
 
@@ -117,7 +117,7 @@ rule map_atlas:
 rule map_native_atlas:
     """Bring a subject's own label image onto the grid of its T1w image."""
     input:
-        atlas=lambda wildcards: native_atlas.native_atlas_path(
+        atlas=lambda wildcards: native_paths.native_atlas_path(
             NATIVE_ATLASES[wildcards.atlas], wildcards.subject, wildcards.session
         ),
         mask=derivative("anat", "mask", desc="brain"),

@@ -22,7 +22,7 @@ rule tabulate_rois:
                 partial(runs, wildcards),
                 (
                     *ATLASES,
-                    *native_atlas.session_atlases(
+                    *native_paths.session_atlases(
                         NATIVE_ATLASES, wildcards.subject, wildcards.session
                     ),
                 ),

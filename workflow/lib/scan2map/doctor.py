@@ -59,7 +59,7 @@ def missing_inputs(config: dict, participants: list[dict]) -> list[str]:
 
 def missing_atlases(config: dict, participants: list[dict]) -> list[str]:
     """Label images of the subjects' own atlases that do not exist."""
-    from scan2map.preprocess.anat.native_atlas import missing_native_atlases
+    from scan2map.preprocess.anat.native_paths import missing_native_atlases
 
     scans = [(row["subject"], row["session"]) for row in participants]
     return missing_native_atlases(config["anat"]["native_atlases"], scans)

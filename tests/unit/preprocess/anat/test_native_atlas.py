@@ -10,10 +10,8 @@ from scan2map.errors import DataError, SettingError
 from scan2map.images import load_image, save_image
 from scan2map.preprocess.anat.native_atlas import (
     map_native_atlas_files,
-    missing_native_atlases,
-    native_atlas_path,
-    session_atlases,
 )
+from scan2map.preprocess.anat.native_paths import missing_native_atlases, native_atlas_path, session_atlases
 
 
 @pytest.fixture

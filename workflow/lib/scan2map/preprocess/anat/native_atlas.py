@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,31 +14,6 @@ from scan2map.provenance import write_sidecar
 
 # Labels outside the brain mask (skull, eyes) do not count; an atlas of which less lies in the brain is another head's.
 LEAST_IN_BRAIN = 0.5
-
-
-def native_atlas_path(template: str, subject: str, session: str) -> Path:
-    """The label image of one session.
-
-    Args:
-        template: setting ``anat.native_atlases``, with ``{subject}`` and perhaps ``{session}``.
-        subject, session: labels.
-    """
-    return Path(template.replace("{subject}", subject).replace("{session}", session)).expanduser()
-
-
-def session_atlases(templates: Mapping[str, str], subject: str, session: str) -> tuple[str, ...]:
-    """The native atlases that a session has."""
-    return tuple(name for name, path in templates.items() if native_atlas_path(path, subject, session).is_file())
-
-
-def missing_native_atlases(templates: Mapping[str, str], scans: Iterable[tuple[str, str]]) -> list[str]:
-    """One sentence for each label image that does not exist."""
-    wanted = [(name, scan, native_atlas_path(path, *scan)) for scan in scans for name, path in templates.items()]
-    return [
-        f"sub-{subject} ses-{session}: the atlas {name} has no file {path}; the session would have no such regions"
-        for name, (subject, session), path in wanted
-        if not path.is_file()
-    ]
 
 
 def map_native_atlas_files(atlas, mask, *, labels) -> None:
