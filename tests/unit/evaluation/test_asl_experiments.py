@@ -49,11 +49,11 @@ def test_joint_design_holds_both_series():
 
 def test_errors_stand_against_the_root_mean_square_of_the_bound():
     error, bound = np.array([3.0, -1.0, 100.0]), np.array([1.0, 2.0, 9.0])
-    rows = list(experiments.error_rows("x", "GM", np.array([True, True, False]), "CBF", error, bound, "u"))
+    rows = list(experiments.error_rows("x", "GM", np.array([True, True, False]), "CBF", error, {"floor": bound}, "u"))
     values = {row.statistic: row.value for row in rows}
     assert values["bias"] == pytest.approx(1)
     assert values["root_mean_square_error"] == pytest.approx(np.sqrt(5))
-    assert values["ratio_to_bound"] == pytest.approx(np.sqrt(5 / 2.5))
+    assert values["ratio_to_floor"] == pytest.approx(np.sqrt(5 / 2.5))
 
 
 def test_bound_scales_with_the_noise(table):

@@ -12,6 +12,7 @@ from scan2map.phantom.study import session_seed
 from scan2map.phantom.subject import build_subject, random_generator
 from scan2map.physics import asl as physics
 from scan2map.physics import asl_kinetics as kinetics
+from scan2map.physics.asl_bounds import chapman_robbins_sd
 from scan2map.physics.asl_design import LabelDesign, join_designs, label_design
 from scan2map.preprocess.asl.calibration import TISSUE_T1_S
 from scan2map.preprocess.asl.fit import UNDETERMINED, FitOptions, fit_kinetic
@@ -116,25 +117,47 @@ def fit_rows(
     signal = kinetics.difference_signals(design, tissue.cbf, tissue.att_s, **kinetic)
     data, sigma = measure(signal, tissue, snr, random_generator(seed, condition), of)
     fit = fit_kinetic(data, design, FitOptions(noise_sd=sigma, **kinetic))
-    bounds = kinetics.cramer_rao_sd(design, tissue.cbf, tissue.att_s, sigma, **kinetic)
+    bounds = _bounds(design, tissue, sigma, kinetic)
     late = 1e3 * (fit.att_s.numpy() - tissue.att_s)
     for roi in ("GM", "WM"):
         own = tissue.name == roi
-        inside = own & np.isfinite(bounds[1])
-        yield from error_rows(condition, roi, inside, "CBF", fit.cbf.numpy() - tissue.cbf, bounds[0], "ml/100g/min")
-        yield from error_rows(condition, roi, inside, "ATT", late, 1e3 * bounds[1], "ms")
+        inside = own & np.isfinite(bounds["ATT"]["cramer_rao"])
+        error = fit.cbf.numpy() - tissue.cbf
+        yield from error_rows(condition, roi, inside, "CBF", error, bounds["CBF"], "ml/100g/min")
+        yield from error_rows(condition, roi, inside, "ATT", late, bounds["ATT"], "ms")
         share = float((fit.status.numpy() == UNDETERMINED)[own].mean())
         yield Row(roi, f"{condition}:undetermined", "share", share, "1", int(own.sum()))
 
 
-def error_rows(condition: str, roi: str, inside: np.ndarray, quantity: str, error, bound, unit: str) -> Iterator[Row]:
-    """Bias, RMSE, the bound (root mean square over the voxels), and the ratio of the two."""
+def _bounds(design: LabelDesign, tissue: Tissue, sigma: float, kinetic: Mapping) -> dict[str, dict[str, np.ndarray]]:
+    """Floors of the standard deviation of CBF (ml/100g/min) and of ATT (ms), by the name of the bound."""
+    truth = (design, tissue.cbf, tissue.att_s, sigma)
+    found = {
+        "cramer_rao": kinetics.cramer_rao_sd(*truth, **kinetic),
+        "chapman_robbins": chapman_robbins_sd(*truth, **kinetic),
+    }
+    return {
+        quantity: {name: unit * pair[index] for name, pair in found.items()}
+        for index, (quantity, unit) in enumerate((("CBF", 1.0), ("ATT", 1e3)))
+    }
+
+
+def error_rows(
+    condition: str, roi: str, inside: np.ndarray, quantity: str, error, bounds: Mapping[str, np.ndarray], unit: str
+) -> Iterator[Row]:
+    """Bias, RMSE, each bound (root mean square over the voxels), and the ratio of RMSE and bound."""
     count, metric = int(inside.sum()), f"{condition}:{quantity}"
-    rmse, floor = (float(np.sqrt(np.mean(values[inside] ** 2))) for values in (error, bound))
+    rmse = _root_mean_square(error[inside])
     yield Row(roi, metric, "bias", float(np.mean(error[inside])), unit, count)
     yield Row(roi, metric, RMSE, rmse, unit, count)
-    yield Row(roi, metric, "cramer_rao_bound", floor, unit, count)
-    yield Row(roi, metric, "ratio_to_bound", rmse / floor, "1", count)
+    for name, bound in bounds.items():
+        floor = _root_mean_square(bound[inside])
+        yield Row(roi, metric, f"{name}_bound", floor, unit, count)
+        yield Row(roi, metric, f"ratio_to_{name}", rmse / floor, "1", count)
+
+
+def _root_mean_square(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(values**2)))
 
 
 def consensus_rows(protocol: Mapping, settings: Mapping, tissue: Tissue) -> Iterator[Row]:
