@@ -1,5 +1,7 @@
 """Phase-cycled bSSFP of the ball."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from nested_balls import FIBRE
@@ -58,6 +60,22 @@ def test_turning_the_head_changes_the_profile_of_white_matter_only(make_scanner,
     gm = (before.shape[0] // 2 + 4, before.shape[1] // 2, before.shape[2] // 2)  # 27 mm from the centre
     assert change[tuple(n // 2 for n in before.shape[:3])].max() > 0.01
     assert change[gm].max() < 0.002
+
+
+def test_without_the_orientation_term_no_fibre_shows(ball):
+    across = dataclasses.replace(
+        ball, fibre_direction=np.broadcast_to(np.float32([1, 0, 0]), ball.fibre_direction.shape)
+    )
+    along = dataclasses.replace(
+        ball, fibre_direction=np.broadcast_to(np.float32([0, 0, 1]), ball.fibre_direction.shape)
+    )
+
+    def difference(myelin):
+        pair = [bssfp.head_signal(head, np.eye(3), np.pi, BssfpProtocol(), myelin) for head in (across, along)]
+        return np.abs(pair[0] - pair[1]).max() / np.abs(pair[0]).max()
+
+    assert difference(MyelinWater(orientation=False)) == 0
+    assert difference(MyelinWater()) > 0.01
 
 
 def test_sin2_is_of_the_angle_to_the_main_field_and_tends_to_isotropic(ball):

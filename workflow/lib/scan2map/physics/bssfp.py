@@ -15,6 +15,8 @@ import numpy as np
 
 from scan2map.physics.backend import array_namespace
 
+ISOTROPIC_SIN2 = 2 / 3  # mean of sin² over all directions
+
 
 @dataclass(frozen=True)
 class BssfpProtocol:
@@ -43,6 +45,8 @@ class MyelinWater:
         t1_s, t2_s: relaxation times of myelin water, s.
         shift_hz: shift of myelin water at 90 degrees, Hz.
         axonal_shift_hz: shift of axonal water at 90 degrees, Hz.
+        orientation: whether the shifts follow the fibre angle; if not, every fibre has the mean over all directions
+            and the signal carries no orientation (the control experiment).
     """
 
     fraction: float = 0.12
@@ -50,6 +54,7 @@ class MyelinWater:
     t2_s: float = 0.015
     shift_hz: float = 15.0
     axonal_shift_hz: float = -3.0
+    orientation: bool = True
 
 
 def steady_state_signal(m0, t1_s, t2_s, off_resonance_hz, increment_rad, protocol: BssfpProtocol):
@@ -95,6 +100,7 @@ def two_pool_signal(m0, t1_s, t2_s, off_resonance_hz, fibre_sin2, increment_rad,
         protocol: timing and flip angle.
         myelin: the second pool.
     """
+    fibre_sin2 = fibre_sin2 if myelin.orientation else ISOTROPIC_SIN2
     axonal_hz = off_resonance_hz + myelin.axonal_shift_hz * fibre_sin2
     myelin_hz = off_resonance_hz + myelin.shift_hz * fibre_sin2
     relaxation = (myelin.t1_s + 0 * off_resonance_hz, myelin.t2_s + 0 * off_resonance_hz)

@@ -9,13 +9,18 @@ from scan2map.phantom.acquisition.anat import receive_phase
 from scan2map.phantom.acquisition.scan import Scan, Scanner, grid_record
 from scan2map.phantom.series import Series
 from scan2map.phantom.subject import DigitalSubject
-from scan2map.physics.bssfp import BssfpProtocol, MyelinWater, steady_state_signal, two_pool_signal
+from scan2map.physics.bssfp import (
+    ISOTROPIC_SIN2,
+    BssfpProtocol,
+    MyelinWater,
+    steady_state_signal,
+    two_pool_signal,
+)
 from scan2map.physics.noise import complex_gaussian
 
 GAIN = 12_000.0  # stored units per unit of M0: brain near 1500 of 4095
 NAME = "bssfp_pc12"
 COHERENT_FIBRE_FRACTION = 0.5  # stick fraction above which white matter counts as one coherent bundle
-ISOTROPIC_SIN2 = 2 / 3  # mean of sin² over all directions
 
 
 def fibre_sin2(subject: DigitalSubject, rotation: np.ndarray) -> np.ndarray:
@@ -73,12 +78,17 @@ def measure(scanner: Scanner, settings: dict, protocol: BssfpProtocol) -> tuple[
     return data, record, sampler.grid.affine
 
 
+def protocol_of(settings: dict) -> BssfpProtocol:
+    """Timing of the settings block ``phantom.bssfp``."""
+    return BssfpProtocol(
+        settings["repetition_time_s"], settings["echo_time_s"], settings["flip_angle_deg"], settings["phase_cycles"]
+    )
+
+
 def acquire(scanner: Scanner) -> Scan:
     """Magnitude and phase of all cycles; each cycle has its own unknown global phase, as on a scanner."""
     settings = scanner.settings["bssfp"]
-    protocol = BssfpProtocol(
-        settings["repetition_time_s"], settings["echo_time_s"], settings["flip_angle_deg"], settings["phase_cycles"]
-    )
+    protocol = protocol_of(settings)
     data, record, affine = measure(scanner, settings, protocol)
     common = {
         "affine": affine, "repetition_time_s": protocol.repetition_time_s, "echo_time_s": protocol.echo_time_s,
