@@ -18,7 +18,7 @@ from scan2map.provenance import write_sidecar
 SHAPE = (22, 26, 18)
 AFFINE = np.array([[-4.0, 0, 0, 42], [0, 4, 0, -50], [0, 0, 4, -34], [0, 0, 0, 1]])
 READOUT_S = 0.05
-VALUES = {"FA": (0.05, 0.15, 0.6), "MD": (3e-3, 0.8e-3, 0.7e-3), "CBF": (0.0, 60.0, 20.0)}
+VALUES = {"FA": (0.05, 0.15, 0.6), "MD": (3e-3, 0.8e-3, 0.7e-3), "CBF": (0.0, 60.0, 20.0), "ATT": (0.0, 1.2, 1.6)}
 DIRECTION = np.array([1.0, 0, 0])
 
 
@@ -176,6 +176,14 @@ def write_perfusion(derivative, truth, *, cbf_scale: float = 1.0) -> None:
     _write_pairs(derivative, true)
 
 
+def write_multidelay(derivative, truth, *, att_error_s: float = 0.0) -> None:
+    """Maps of the joint fit of series with several delays."""
+    cbf, att = tissue_map(VALUES["CBF"]), tissue_map(VALUES["ATT"])
+    _save(derivative("perf", "cbf", acq="multidelay"), 0.9 * cbf, "quantify_multidelay", units="ml/100g/min")
+    _save(derivative("perf", "att", acq="multidelay"), att + att_error_s, "quantify_multidelay", units="s")
+    _save(truth("perf", "att"), att, "phantom", units="s")
+
+
 def _write_pairs(derivative, cbf: np.ndarray) -> None:
     """Three control-label pairs of PCASL, the second of them an outlier, and their table."""
     noise = np.random.default_rng(1).normal(0, 1, (*cbf.shape, 6))
@@ -201,4 +209,6 @@ def write_session(tree: Tree, subject: str = "01", session: str = "1", *, modali
         write_diffusion(derivative, truth, **{key: errors[key] for key in keys if key in errors})
     if "asl" in modalities:
         write_perfusion(derivative, truth, **{key: errors[key] for key in ("cbf_scale",) if key in errors})
+    if "multidelay" in modalities:
+        write_multidelay(derivative, truth, **{key: errors[key] for key in ("att_error_s",) if key in errors})
     return derivative, truth

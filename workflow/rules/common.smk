@@ -72,11 +72,12 @@ def sessions(modality):
     return list(runnable(intake().inventory, modality))
 
 
-def runs(wildcards, modality):
-    """Whether the wildcards' session runs a modality."""
-    return (wildcards.subject, wildcards.session) in runnable(
-        intake().inventory, modality
-    )
+def runs(wildcards, part):
+    """Whether the wildcards' session runs a modality, or ``multidelay``: the joint fit of series with several delays."""
+    session = (wildcards.subject, wildcards.session)
+    if part == "multidelay":
+        return runs(wildcards, "asl") and has_delays(*session)
+    return session in runnable(intake().inventory, part)
 
 
 def predicts(system, subject, session):
@@ -126,12 +127,15 @@ def delay_files(suffix, extension=".nii.gz", **entities):
     return lookup
 
 
+def has_delays(subject, session):
+    """Whether a session has a series with several delays."""
+    table = intake().files
+    return any(
+        status.files_of(table, subject, session, role) for role in DELAY_ROLES.values()
+    )
+
+
 def multidelay_sessions():
     """The sessions that run ASL and have a series with several delays: as lists ``subject`` and ``session``."""
-    table = intake().files
-    pairs = [
-        pair
-        for pair in sessions("asl")
-        if any(status.files_of(table, *pair, role) for role in DELAY_ROLES.values())
-    ]
+    pairs = [pair for pair in sessions("asl") if has_delays(*pair)]
     return {"subject": [one for one, _ in pairs], "session": [one for _, one in pairs]}

@@ -32,6 +32,13 @@ def test_known_errors_come_back(tmp_path):
     assert values["GM", "segmentation", "dice"] == 1
 
 
+def test_maps_of_several_delays_stand_beside_those_of_one(tmp_path):
+    values = compare(tmp_path, modalities=("anat", "asl", "multidelay"), att_error_s=0.15)
+    assert values["WM", "ATT", "bias"] == pytest.approx(0.15, rel=1e-4)
+    assert values["GM", "CBF_multidelay", "ratio_of_means"] == pytest.approx(0.9, rel=1e-4)
+    assert values["GM", "CBF", "ratio_of_means"] == pytest.approx(1, rel=1e-4)
+
+
 def test_the_plain_fit_of_undistorted_noise_free_signals_is_the_truth(tmp_path):
     values = compare(tmp_path, modalities=("dwi",))
     assert values["WM", "FA_uncorrected", "root_mean_square_error"] < 1e-5

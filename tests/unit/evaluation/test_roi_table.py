@@ -35,6 +35,16 @@ def test_tissue_values_come_back(tmp_path):
     assert (table["coverage"] == 1).all()
 
 
+def test_maps_of_several_delays_have_regional_values(tmp_path):
+    modalities = ("anat", "asl", "multidelay")
+    derivative, _ = write_session(Tree(tmp_path), modalities=modalities)
+    table = read_table(tabulate(tmp_path, derivative, modalities)).query("statistic == 'mean'")
+    means = table.set_index(["roi", "metric"])["value"]
+    assert means["WM", "ATT"] == pytest.approx(VALUES["ATT"][2], rel=1e-4)
+    assert means["GM", "CBF_multidelay"] == pytest.approx(0.9 * VALUES["CBF"][1], rel=1e-4)
+    assert set(table.query("metric == 'ATT'")["unit"]) == {"s"}
+
+
 def test_the_dictionary_names_every_column(tmp_path):
     derivative, _ = write_session(Tree(tmp_path), modalities=("anat", "asl"))
     out = tabulate(tmp_path, derivative, ("anat", "asl"))

@@ -85,7 +85,12 @@ def truth_files(
         truth: the same for the ground truth.
         runs: whether the session runs a modality.
     """
-    makers = {("anat",): _anatomy_files, ("dwi",): _diffusion_files, ("anat", "asl"): _perfusion_files}
+    makers = {
+        ("anat",): _anatomy_files,
+        ("dwi",): _diffusion_files,
+        ("anat", "asl"): _perfusion_files,
+        ("anat", "multidelay"): _multidelay_files,
+    }
     files = {}
     for needs, make in makers.items():
         files |= make(derivative, truth) if all(map(runs, needs)) else {}
@@ -125,3 +130,8 @@ def _diffusion_files(derivative, truth) -> dict[str, str]:
 def _perfusion_files(derivative, truth) -> dict[str, str]:
     files = {"CBF": derivative("perf", "cbf"), "true_CBF": truth("perf", "cbf")}
     return files | {"perf_mask": derivative("perf", "mask", desc="brain")} | _tissue_files(truth, "perf")
+
+
+def _multidelay_files(derivative, truth) -> dict[str, str]:
+    maps = {quantity.metric: quantity.path(derivative) for quantity in MAPS if quantity.modality == "multidelay"}
+    return maps | {"true_ATT": truth("perf", "att")}

@@ -21,6 +21,12 @@ from scan2map.preprocess.dwi.tensor import tensor_volumes
 DESCRIPTION = "Measured maps of a simulated session against its ground truth"
 # Below this anisotropy a voxel has no direction worth the name.
 DIRECTION_MIN_FA = 0.2
+# Map, its truth, unit.
+PERFUSION = (
+    ("CBF", "true_CBF", "ml/100g/min"),
+    ("CBF_multidelay", "true_CBF", "ml/100g/min"),
+    ("ATT", "true_ATT", "s"),
+)
 ERRORS = {
     "mean_absolute_error": agreement.mean_absolute_error,
     "root_mean_square_error": agreement.root_mean_square_error,
@@ -111,11 +117,14 @@ def _field_rows(files: Mapping[str, str], grid: Image) -> Iterator[Row]:
 
 
 def _perfusion_rows(files: Mapping[str, str], settings: Mapping) -> Iterator[Row]:
-    measured = load_image(files["CBF"])
-    true = on_grid(load_image(files["true_CBF"]), measured)
-    masks = _tissue_masks(files, "perf", measured, settings["tissue_threshold"])
-    for roi in ("GM", "WM"):
-        yield from error_rows(measured.data, true.data, masks[roi], roi=roi, metric="CBF", unit="ml/100g/min")
+    grid = load_image(files["CBF"])
+    masks = _tissue_masks(files, "perf", grid, settings["tissue_threshold"])
+    for metric, truth, unit in PERFUSION:
+        if metric not in files:
+            continue
+        measured, true = load_image(files[metric]).data, on_grid(load_image(files[truth]), grid).data
+        for roi in ("GM", "WM"):
+            yield from error_rows(measured, true, masks[roi], roi=roi, metric=metric, unit=unit)
 
 
 def _anatomy_rows(files: Mapping[str, str]) -> Iterator[Row]:
