@@ -71,8 +71,9 @@ def test_without_the_orientation_term_no_fibre_shows(ball):
     )
 
     def difference(myelin):
-        pair = [bssfp.head_signal(head, np.eye(3), np.pi, BssfpProtocol(), myelin) for head in (across, along)]
-        return np.abs(pair[0] - pair[1]).max() / np.abs(pair[0]).max()
+        pair = [bssfp.head_signal(head, np.eye(3), 0.0, BssfpProtocol(), myelin) for head in (across, along)]
+        white = ball.fibre_fraction > 0
+        return np.abs(pair[0] - pair[1])[white].max() / np.abs(pair[0])[white].max()
 
     assert difference(MyelinWater(orientation=False)) == 0
     assert difference(MyelinWater()) > 0.01
