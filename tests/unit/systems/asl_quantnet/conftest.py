@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from scan2map.config import defaults, load_system_schema, merge
+from scan2map.phantom.slices.tissue import as_head
 from scan2map.systems.asl_quantnet.labelling import Delays
-from scan2map.systems.asl_quantnet.tissue import as_head
 
 
 @pytest.fixture(autouse=True)

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
+from scan2map.phantom.slices.perfusion import seeded
+from scan2map.phantom.slices.tissue import random_tissue
 from scan2map.systems.asl_quantnet.estimators import amplitude_statistics, build_estimator
 from scan2map.systems.asl_quantnet.prediction import predict_ensemble
-from scan2map.systems.asl_quantnet.simulator import seeded, simulate
-from scan2map.systems.asl_quantnet.tissue import random_tissue
+from scan2map.systems.asl_quantnet.simulator import simulate
 
 DESIGNS = ("local", "film", "groupnorm")
 
@@ -108,7 +109,7 @@ def test_a_short_training_learns_and_leaves_groupnorm_blind(thumbnail_settings, 
     """The document's failure: after training, perfusion follows amplitude with slope 0 for GroupNorm, with 1 here."""
     from torch.utils.data import default_collate
 
-    from scan2map.systems.asl_quantnet.tissue import TissueSlices
+    from scan2map.phantom.slices.tissue import TissueSlices
     from scan2map.systems.asl_quantnet.training import QuantModule
     from scan2map.training.stream import Samples
 

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from scan2map.phantom.slices.perfusion import seeded
+from scan2map.phantom.slices.tissue import random_tissue
 from scan2map.systems.asl_quantnet.features import (
     AMPLITUDE_WIDTH,
     NOISE_WIDTH,
@@ -13,8 +15,7 @@ from scan2map.systems.asl_quantnet.features import (
     unit_efficiency,
 )
 from scan2map.systems.asl_quantnet.labelling import difference_signals, nominal
-from scan2map.systems.asl_quantnet.simulator import seeded, simulate
-from scan2map.systems.asl_quantnet.tissue import random_tissue
+from scan2map.systems.asl_quantnet.simulator import simulate
 
 LABEL = {"pcasl_efficiency": 0.7, "vsasl_efficiency": 0.5, "blood_t1_s": 1.65, "label_duration_s": 1.8}
 

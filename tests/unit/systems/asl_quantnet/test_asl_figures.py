@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from scan2map.reporting.plots import save_figure
 from scan2map.systems.asl_quantnet import figures
 
 
@@ -47,9 +48,9 @@ def test_errors_over_noise_span_the_subjects(table):
 
 def test_pictures_are_reproducible(table, tmp_path):
     for name in ("one.svg", "two.svg"):
-        figures._save(figures.plot_linearity(figures.linearity_numbers(table)), tmp_path / name)
+        save_figure(figures.plot_linearity(figures.linearity_numbers(table)), tmp_path / name)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
-    figures._save(figures.plot_noise(figures.noise_numbers(table, "local")), tmp_path / "noise.png")
+    save_figure(figures.plot_noise(figures.noise_numbers(table, "local")), tmp_path / "noise.png")
     assert (tmp_path / "noise.png").stat().st_size > 5000
 
 

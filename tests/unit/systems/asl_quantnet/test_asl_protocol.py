@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from scan2map.evaluation.edges import edge_width
 from scan2map.evaluation.model_table import model_table
 from scan2map.systems.asl_quantnet import detail, protocol
 from scan2map.systems.asl_quantnet.estimators import Estimate
@@ -139,7 +140,7 @@ def test_pooled_determination_is_that_of_all_voxels_together():
 def test_edge_width_of_a_linear_ramp():
     places = np.arange(-20, 20, 0.25)
     profile = np.interp(places, [-2, 2], [60, 20])
-    assert detail.edge_width(places, profile) == pytest.approx(3.2, abs=0.02)
+    assert edge_width(places, profile) == pytest.approx(3.2, abs=0.02)
 
 
 def test_true_edge_is_a_voxel_wide(scorer, scene):

@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
+from scan2map.phantom.slices import perfusion as perfusion_slices
+from scan2map.phantom.slices.perfusion import Perfusion, mixed, seeded
+from scan2map.phantom.slices.tissue import TissueSlices, random_tissue, slice_fractions
 from scan2map.systems.asl_quantnet import simulator
 from scan2map.systems.asl_quantnet.labelling import TISSUE_T1_S, difference_signals, nominal
-from scan2map.systems.asl_quantnet.simulator import Perfusion, Slices, add_noise, clean_signals, mixed, seeded, simulate
-from scan2map.systems.asl_quantnet.tissue import TissueSlices, random_tissue, slice_fractions
+from scan2map.systems.asl_quantnet.simulator import Slices, add_noise, clean_signals, simulate
 from scan2map.training.stream import Samples
 
 LABEL = {"pcasl_efficiency": 0.85, "vsasl_efficiency": 0.56, "blood_t1_s": 1.65, "label_duration_s": 1.8}
@@ -110,7 +112,7 @@ def test_snr_is_mean_grey_matter_difference_over_noise(thumbnail_settings, delay
 
 
 def test_perfusion_and_transit_times_keep_their_ranges(delays):
-    drawn = simulator.draw_perfusion(200, 16, seeded(2))
+    drawn = perfusion_slices.draw_perfusion(200, 16, seeded(2))
     assert 30 < float(drawn.gm_cbf.mean()) < 90
     assert 10 < float(drawn.wm_cbf.mean()) < 35
     assert float(drawn.gm_att_s.min()) >= 0.8 - 1e-6
@@ -120,9 +122,9 @@ def test_perfusion_and_transit_times_keep_their_ranges(delays):
 
 
 def test_lesions_reach_core_values_and_touch_nothing_else(thumbnail_settings):
-    perfusion = simulator.draw_perfusion(300, 24, seeded(8))
+    perfusion = perfusion_slices.draw_perfusion(300, 24, seeded(8))
     settings = {"probability": 1.0, "diameter_mm": [30.0, 40.0]}
-    changed, share = simulator.draw_lesions(perfusion, settings, torch.full((300,), 3.0), seeded(9))
+    changed, share = perfusion_slices.draw_lesions(perfusion, settings, torch.full((300,), 3.0), seeded(9))
     untouched = share < 1e-6
     assert torch.allclose(changed.gm_cbf[untouched], perfusion.gm_cbf[untouched], rtol=1e-4)
     assert float(changed.gm_att_s.max()) > 3.0
@@ -133,8 +135,8 @@ def test_lesions_reach_core_values_and_touch_nothing_else(thumbnail_settings):
 
 
 def test_specks_are_rare_single_voxels():
-    perfusion = simulator.draw_perfusion(50, 32, seeded(8))
-    changed = simulator.add_specks(perfusion, seeded(9))
+    perfusion = perfusion_slices.draw_perfusion(50, 32, seeded(8))
+    changed = perfusion_slices.add_specks(perfusion, seeded(9))
     ratio = changed.gm_cbf / perfusion.gm_cbf
     share = ((ratio - 1).abs() > 1e-4).float().mean()
     assert 0.005 < float(share) < 0.03
@@ -144,8 +146,8 @@ def test_specks_are_rare_single_voxels():
 
 
 def test_no_lesion_in_a_healthy_slice():
-    perfusion = simulator.draw_perfusion(4, 16, seeded(8))
-    changed, share = simulator.draw_lesions(
+    perfusion = perfusion_slices.draw_perfusion(4, 16, seeded(8))
+    changed, share = perfusion_slices.draw_lesions(
         perfusion, {"probability": 0.0, "diameter_mm": [10, 20]}, torch.ones(4), seeded(1)
     )
     assert float(share.max()) == 0
@@ -186,7 +188,7 @@ def test_a_slice_through_a_ball_has_its_areas(ball_head):
 def test_voxel_averaging_keeps_the_share_of_a_plane_border():
     fractions = np.zeros((3, 20, 20, 20), np.float16)
     fractions[1, :10], fractions[2, 10:] = 1, 1
-    from scan2map.systems.asl_quantnet.tissue import as_head
+    from scan2map.phantom.slices.tissue import as_head
 
     head = as_head(fractions, 1.0)
     found = slice_fractions(head, torch.tensor([[9.5, 9.5, 9.5]]), torch.eye(3)[None], 3, (4.0, 4.0, 4.0))

@@ -74,7 +74,7 @@ class AslQuantNet:
 
     def build_dataset(self, subject, sources, settings, output):
         """Tissue of one digital head."""
-        from scan2map.systems.asl_quantnet.tissue import head_fractions
+        from scan2map.phantom.slices.tissue import head_fractions
         from scan2map.training.dataset import save_subject
 
         fractions = head_fractions(subject, settings["voxel_size_mm"], settings["seed"])
@@ -86,14 +86,14 @@ class AslQuantNet:
 
     def training_set(self, train, settings, seed):
         """Slices of tissue at random places; perfusion and noise are simulated in the training step."""
-        from scan2map.systems.asl_quantnet.tissue import TissueSlices, load_heads
+        from scan2map.phantom.slices.tissue import TissueSlices, load_heads
         from scan2map.training.stream import Samples
 
         return Samples(TissueSlices(load_heads(train), settings["simulation"]), seed)
 
     def validation_set(self, validation, settings, seed):
         """Fixed slices of the validation heads."""
-        from scan2map.systems.asl_quantnet.tissue import TissueSlices, load_heads
+        from scan2map.phantom.slices.tissue import TissueSlices, load_heads
         from scan2map.systems.asl_quantnet.training import FixedSlices
 
         return FixedSlices(TissueSlices(load_heads(validation), settings["simulation"]), seed)

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from scan2map.evaluation.edges import edge_width
+from scan2map.phantom.slices.perfusion import Perfusion, apply_lesion, disc, mixed, seeded
 from scan2map.systems.asl_quantnet.baselines import least_squares
 from scan2map.systems.asl_quantnet.protocol import Row, Scorer, row
 from scan2map.systems.asl_quantnet.scenes import Scene
-from scan2map.systems.asl_quantnet.simulator import Perfusion, Slices, apply_lesion, disc, mixed, seeded
+from scan2map.systems.asl_quantnet.simulator import Slices
 
 DETAIL_SNR = 5.0
 DIAMETERS_MM = (4.0, 6.0, 8.0)
@@ -19,7 +21,6 @@ BORDER_VOXELS, CORE_SHARE = 0.15, 0.4
 PERFUSED_CBF = 15.0  # lesions are put where there is perfusion to change, ml/100g/min
 EDGE_OFFSETS = (-0.375, -0.125, 0.125, 0.375)  # voxels: where the edge lies within a voxel
 EDGE_CBF, EDGE_ATT_S = (60.0, 20.0), (1.2, 1.5)
-LOW, HIGH = 0.1, 0.9
 
 
 def lesion_places(scene: Scene, generator: torch.Generator) -> torch.Tensor:
@@ -80,23 +81,6 @@ def edge_scene(scene: Scene, offset: float) -> Scene:
     flat = [torch.full_like(white, value) for value in (*EDGE_CBF, 0.0, *EDGE_ATT_S, EDGE_ATT_S[0])]
     slices = Slices(Perfusion(*flat), fractions, torch.zeros_like(white), scene.slices.labelling, scene.slices.m0)
     return scene._replace(slices=slices)
-
-
-def crossing(places: np.ndarray, profile: np.ndarray, level: float) -> float:
-    """Place where a falling profile passes a level for the first time, by linear interpolation."""
-    below = int(np.argmax(profile < level))
-    fraction = (profile[below - 1] - level) / (profile[below - 1] - profile[below])
-    return float(places[below - 1] + fraction * (places[below] - places[below - 1]))
-
-
-def edge_width(places: np.ndarray, profile: np.ndarray) -> float:
-    """10 % to 90 % width of a falling profile, in the unit of ``places``; its plateaus are the ends' means."""
-    order = np.argsort(places)
-    places, profile = places[order], profile[order]
-    tail = len(profile) // 4
-    top, bottom = profile[:tail].mean(), profile[-tail:].mean()
-    scaled = (profile - bottom) / (top - bottom)
-    return crossing(places, scaled, LOW) - crossing(places, scaled, HIGH)
 
 
 def edges(scorer: Scorer, scene: Scene) -> Iterator[Row]:

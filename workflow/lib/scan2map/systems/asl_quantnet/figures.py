@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scan2map.evaluation.long_table import read_table, write_table
+from scan2map.reporting.plots import pyplot, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,27 +26,6 @@ PANELS = (
 )
 MAP_SNR = 3.0
 MAP_COLUMNS = ("truth", "least squares", "network", "standard deviation")
-
-
-def _pyplot():
-    import matplotlib
-
-    matplotlib.use("Agg")
-    matplotlib.rcParams.update({"svg.hashsalt": "scan2map", "font.size": 9})
-    import matplotlib.pyplot as plt
-
-    return plt
-
-
-def _save(figure: Figure, path) -> None:
-    """Write a figure without date or program, under a temporary name first."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{path.name}")
-    metadata = {"Date": None, "Creator": None} if path.suffix == ".svg" else {"Software": None}
-    figure.savefig(partial, dpi=150, metadata=metadata, format=path.suffix[1:])
-    partial.replace(path)
-    _pyplot().close(figure)
 
 
 def _levels(table: pd.DataFrame, prefix: str) -> pd.DataFrame:
@@ -68,7 +48,7 @@ def linearity_numbers(table: pd.DataFrame) -> pd.DataFrame:
 
 def plot_linearity(numbers: pd.DataFrame) -> Figure:
     """Relative CBF over the scale of the input, log-log, beside the line of slope 1."""
-    figure, axes = _pyplot().subplots(figsize=(4.6, 3.6), layout="constrained")
+    figure, axes = pyplot().subplots(figsize=(4.6, 3.6), layout="constrained")
     scales = np.sort(numbers["scale"].unique())
     axes.plot(scales, scales, color="#999999", linewidth=1, label="proportional")
     for (variant, roi), rows in numbers.groupby(["variant", "roi"]):
@@ -93,7 +73,7 @@ def noise_numbers(table: pd.DataFrame, variant: str) -> pd.DataFrame:
 
 def plot_noise(numbers: pd.DataFrame) -> Figure:
     """Three panels over SNR_GM; bands span the subjects."""
-    figure, panels = _pyplot().subplots(1, len(PANELS), figsize=(9.6, 3.2), layout="constrained")
+    figure, panels = pyplot().subplots(1, len(PANELS), figsize=(9.6, 3.2), layout="constrained")
     for axes, (metric, label, scale) in zip(panels, PANELS, strict=True):
         for method, rows in numbers[numbers["metric"] == metric].groupby("method"):
             axes.plot(rows["snr_gm"], rows["mean"], "-o", markersize=3, color=COLOURS[method], label=METHODS[method])
@@ -144,7 +124,7 @@ def _picture(rows: pd.DataFrame, column: str) -> np.ndarray:
 
 def plot_maps(numbers: pd.DataFrame) -> Figure:
     """Two rows of four maps: CBF and ATT; the standard deviation has a scale of its own."""
-    figure, panels = _pyplot().subplots(2, 4, figsize=(9.6, 5.0), layout="constrained")
+    figure, panels = pyplot().subplots(2, 4, figsize=(9.6, 5.0), layout="constrained")
     shown = {"cbf": ("CBF (ml/100g/min)", "magma", 100.0, 20.0), "att": ("ATT (s)", "viridis", 3.0, 0.5)}
     for line, (name, (label, colours, highest, spread)) in zip(panels, shown.items(), strict=True):
         rows = numbers[numbers["map"] == name]
@@ -189,4 +169,4 @@ def plot_validation(
     )
     for path, plot, numbers in drawn:
         write_table(numbers, Path(path).with_suffix(".tsv"))
-        _save(plot(numbers), path)
+        save_figure(plot(numbers), path)

@@ -10,19 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from scan2map.phantom.slices.perfusion import BRAIN_SHARE, draw_perfusion, seeded
+from scan2map.phantom.slices.tissue import Head, load_heads, slice_fractions
 from scan2map.systems.asl_quantnet.labelling import Delays, Labelling, nominal
 from scan2map.systems.asl_quantnet.simulator import (
-    BRAIN_SHARE,
     Batch,
     Slices,
     clean_signals,
     draw_labelling,
-    draw_perfusion,
     grey_matter_signal,
     measure,
-    seeded,
 )
-from scan2map.systems.asl_quantnet.tissue import Head, load_heads, slice_fractions
 
 # Slices lie between these shares of the head's height.
 LOWEST, HIGHEST = 0.4, 0.75

@@ -9,12 +9,13 @@ import torch
 from torch.utils.data import Dataset
 
 from scan2map.errors import SettingError
+from scan2map.phantom.slices.perfusion import seeded
+from scan2map.phantom.slices.tissue import TissueSlices
 from scan2map.systems.asl_quantnet import losses
 from scan2map.systems.asl_quantnet.bounds import cramer_rao_variance
 from scan2map.systems.asl_quantnet.estimators import Estimate, Estimator
 from scan2map.systems.asl_quantnet.labelling import difference_signals
-from scan2map.systems.asl_quantnet.simulator import Batch, seeded, simulate
-from scan2map.systems.asl_quantnet.tissue import TissueSlices
+from scan2map.systems.asl_quantnet.simulator import Batch, simulate
 from scan2map.training.module import TrainedModule
 from scan2map.training.stream import Samples
 
