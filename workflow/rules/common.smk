@@ -38,9 +38,9 @@ def derivative(datatype, suffix, extension=".nii.gz", root=DERIVATIVES, **entiti
     return f"{root}/{name}"
 
 
-def environment(engine):
+def environment(*engines):
     """Environment of a step that FSL may do: FSL's programs are run by packages that nothing else needs."""
-    return f"../../envs/{'fsl' if engine in ('fsl', 'bet') else 'imaging'}.yaml"
+    return f"../../envs/{'fsl' if {'fsl', 'bet'} & set(engines) else 'imaging'}.yaml"
 
 
 @cache

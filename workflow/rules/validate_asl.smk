@@ -12,7 +12,7 @@ rule run_asl_registration:
     benchmark:
         "<benchmarks>/run_asl_registration/sub-{subject}_ses-{session}.tsv"
     conda:
-        "../../envs/imaging.yaml"
+        environment(config["asl"]["registration"]["engine"])
     threads: 1
     resources:
         mem_mb=int(max(2500, 8000 * PHANTOM_VOXELS_PER_MM3)),

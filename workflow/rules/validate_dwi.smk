@@ -16,7 +16,11 @@ rule run_dwi_experiment:
     wildcard_constraints:
         condition="|".join(dwi_inputs.CONDITIONS),
     conda:
-        "../../envs/imaging.yaml"
+        environment(
+            config["dwi"]["engine"],
+            config["dwi"]["mask"]["method"],
+            config["fieldmap"]["engine"],
+        )
     threads: 1
     resources:
         mem_mb=int(max(2500, 8000 * PHANTOM_VOXELS_PER_MM3)),

@@ -126,6 +126,22 @@ def test_delays_of_later_slices():
     assert float((fit_kinetic(signal.T, JOINT).cbf[20:] - torch.tensor(cbf[20:])).abs().mean()) > 3
 
 
+def test_each_volume_has_its_own_slice_order():
+    """Repeats that were read at other times are no repeats."""
+    repeated = join_designs(JOINT, PCASL)
+    cbf, att = tissue(60)
+    late = np.repeat([0.0, 0.4, 0.8], 20)
+    offset = np.concatenate([np.tile(late, (12, 1)), np.tile(late[::-1], (6, 1))])
+    signal = kinetics.difference_signals(repeated, cbf, att, delay_offset_s=offset)
+    by_hand = [
+        kinetics.difference_signals(one, cbf, att, delay_offset_s=o) for one, o in ((JOINT, late), (PCASL, late[::-1]))
+    ]
+    np.testing.assert_allclose(signal, np.concatenate(by_hand))
+    found = fit_kinetic(signal.T, repeated, delay_offset_s=offset)
+    np.testing.assert_allclose(found.cbf, cbf, rtol=1e-4)
+    np.testing.assert_allclose(found.att_s, att, atol=1e-3)
+
+
 def test_slices_are_fitted_as_if_alone():
     """Groups of different delay offset share a batch, each with kinks at its own transit times."""
     data, *_ = noisy(JOINT, 4, 90)

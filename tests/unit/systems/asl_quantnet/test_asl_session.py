@@ -142,3 +142,11 @@ def test_missing_label_parameters_are_reported(thumbnail_settings, tmp_path):
     package = Package(tmp_path, {"settings": thumbnail_settings}, ())
     with pytest.raises(DataError, match="do not match their label parameters"):
         session.predict_session(package, inputs, "cpu")
+
+
+def test_series_with_slice_orders_of_their_own_are_refused():
+    rising = np.broadcast_to(0.04 * np.arange(3), (2, 2, 3))
+    same = [DelaySeries(None, None, rising), DelaySeries(None, None, rising.copy())]
+    assert session.shared_offsets(same, file="x.nii.gz") is rising
+    with pytest.raises(DataError, match="different orders"):
+        session.shared_offsets([same[0], DelaySeries(None, None, rising[..., ::-1])], file="x.nii.gz")

@@ -54,11 +54,11 @@ class LabelDesign:
         arrays = (getattr(self, name)[list(volumes)] for name in PER_VOLUME)
         return LabelDesign(kinds, *arrays, self.blood_t1_s, self.partition)
 
-    def kinks_s(self, delay_offset_s: float = 0.0, arterial_lead_s: float | None = None) -> np.ndarray:
+    def kinks_s(self, delay_offset_s: float | np.ndarray = 0.0, arterial_lead_s: float | None = None) -> np.ndarray:
         """Transit times at which the slope of some volume's signal jumps, s, ascending.
 
         Args:
-            delay_offset_s: added to all delays, s.
+            delay_offset_s: added to all delays, s: a number, or one per volume.
             arterial_lead_s: with an arterial component that leads by this time, also where its signal jumps.
         """
         delays = self.delay_s + delay_offset_s

@@ -123,7 +123,8 @@ def responses(design: LabelDesign, att_s, rate, delay_offset_s=0.0, *, by_rate=T
         design: the volumes.
         att_s: arterial transit time, s, any shape.
         rate: apparent relaxation rate of label in tissue, 1/s, broadcasts against ``att_s``.
-        delay_offset_s: added to all delays (later slices of a 2-D readout), broadcasts against ``att_s``.
+        delay_offset_s: added to all delays (later slices of a 2-D readout), broadcasts against ``att_s``; with one more
+            axis in front, one row for each volume.
         by_rate: whether the derivative with respect to the rate is needed.
 
     Returns:
@@ -134,7 +135,8 @@ def responses(design: LabelDesign, att_s, rate, delay_offset_s=0.0, *, by_rate=T
         chosen = [index for index, name in enumerate(design.kinds) if LABELLING[name] == kind]
         if chosen:
             delay, duration, efficiency = _columns(design, chosen, att_s)
-            part = respond(att_s, delay + delay_offset_s, duration, rate, design.blood_t1_s, by_rate)
+            later = _rows(delay_offset_s, chosen, att_s)
+            part = respond(att_s, delay + later, duration, rate, design.blood_t1_s, by_rate)
             scale = 2 / design.partition * efficiency
             parts.append([None if array is None else scale * array for array in part])
             order += chosen
@@ -284,6 +286,11 @@ _RESPONDERS: dict[str, Callable] = {
     PULSED: _pulsed,
     VELOCITY: _velocity,
 }
+
+
+def _rows(offset, volumes: Sequence[int], like):
+    """Delay offsets of some volumes: all of them, unless there is a row for each."""
+    return offset[volumes] if getattr(offset, "ndim", 0) > len(like.shape) and len(offset) > 1 else offset
 
 
 def _columns(design: LabelDesign, volumes, like) -> tuple:

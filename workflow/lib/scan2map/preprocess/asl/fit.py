@@ -121,7 +121,8 @@ def fit_kinetic(
         difference: ΔM/M0, (voxels, volumes), NumPy array or tensor.
         design: the volumes; any mixture of labelling types, delays and durations.
         options: see :class:`FitOptions`.
-        delay_offset_s: added to all delays of a voxel (later slices of a 2-D readout), s: a number or (voxels,).
+        delay_offset_s: added to all delays of a voxel (later slices of a 2-D readout), s: a number, (voxels,), or
+            (volumes, voxels) where the volumes were read in different slice orders.
         weights: relative inverse noise variance of each volume, (volumes,); None for equal noise.
         device: where to compute; None for where ``difference`` is.
 
@@ -153,15 +154,16 @@ def as_problem(
     data = torch.as_tensor(difference, device=device)
     weights = np.ones(len(design)) if weights is None else np.asarray(weights, dtype=np.float64)
     _check(data, design, options, weights)
-    merged, once, groups = _merge_repeats(data.T, design, weights)
-    per_voxel = (
-        torch.as_tensor(value, dtype=torch.float64, device=data.device).expand(len(data))
-        for value in (delay_offset_s, options.tissue_t1_s)
-    )
+    offset = torch.as_tensor(delay_offset_s, dtype=torch.float64, device=data.device)
+    offset = offset.expand(len(offset) if offset.ndim == 2 else 1, len(data))
+    merged, once, groups = _merge_repeats(data.T, design, weights, offset)
+    if len(offset) > 1:
+        offset = offset[[group[0] for group in groups]]
+    tissue_t1 = torch.as_tensor(options.tissue_t1_s, dtype=torch.float64, device=data.device).expand(len(data))
     limits = _column(np.array(options.bounds()), data.device).expand(-1, -1, len(data))
     spare = _spare_scatter(data.T, merged, weights, groups)
     root = np.array([weights[group].sum() for group in groups]) ** 0.5
-    return Problem(merged, once, options, *per_voxel, *limits.unbind(1)).scaled(root), spare
+    return Problem(merged, once, options, offset, tissue_t1, *limits.unbind(1)).scaled(root), spare
 
 
 def common_noise_sd(noise_sd: torch.Tensor) -> float:
@@ -202,9 +204,10 @@ def _identity(design: LabelDesign, weights: np.ndarray) -> list[tuple]:
     return list(zip(design.kinds, design.delay_s, design.duration_s, design.efficiency, weights, strict=True))
 
 
-def _merge_repeats(data: torch.Tensor, design: LabelDesign, weights: np.ndarray):
+def _merge_repeats(data: torch.Tensor, design: LabelDesign, weights: np.ndarray, offset: torch.Tensor):
     """Repeats of a volume by their mean: with the sum of their weights, the same least-squares problem, smaller."""
-    identity = _identity(design, weights)
+    order = torch.unique(offset, dim=0, return_inverse=True)[1].expand(len(design)).tolist()
+    identity = list(zip(_identity(design, weights), order, strict=True))
     groups = [[j for j, other in enumerate(identity) if other == one] for one in dict.fromkeys(identity)]
     merged = torch.stack([data[group].to(torch.float64).mean(0) for group in groups])
     first = [group[0] for group in groups]
@@ -221,10 +224,11 @@ def _spare_scatter(data: torch.Tensor, merged: torch.Tensor, weights: np.ndarray
 
 
 def _batches(offset: torch.Tensor) -> Iterator[list[torch.Tensor]]:
-    """Voxels that are fitted together, as groups of one delay offset (one dictionary): lists of indices."""
+    """Voxels that are fitted together, as groups of the same delay offsets (one dictionary): lists of indices."""
     most, batch, count = CHUNK_VOXELS[offset.device.type], [], 0
-    for value in torch.unique(offset):
-        for group in torch.nonzero(offset == value)[:, 0].split(most):
+    values, own = torch.unique(offset, dim=1, return_inverse=True)
+    for value in range(values.shape[1]):
+        for group in torch.nonzero(own == value)[:, 0].split(most):
             if batch and count + len(group) > most:
                 yield batch
                 batch, count = [], 0

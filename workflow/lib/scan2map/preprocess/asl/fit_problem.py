@@ -24,7 +24,7 @@ class Problem(NamedTuple):
         data: ΔM/M0 times the square root of each volume's weight, (volumes, voxels).
         design: the volumes; their efficiencies hold the same factor, so that all volumes have the same noise.
         options: a ``FitOptions``.
-        offset_s: added to the delays, (voxels,).
+        offset_s: added to the delays, (1, voxels), or (volumes, voxels) where slice orders differ.
         tissue_t1_s: (voxels,).
         low, high: bounds of the parameters, (parameters, voxels).
         prior_weight: weight of the squared distance of the transit time from its prior, 1/s²; 0 without a prior.
@@ -42,7 +42,7 @@ class Problem(NamedTuple):
     def take(self, voxels: torch.Tensor) -> Problem:
         """The problem of some of the voxels."""
         return self._replace(
-            data=self.data[:, voxels], offset_s=self.offset_s[voxels], tissue_t1_s=self.tissue_t1_s[voxels],
+            data=self.data[:, voxels], offset_s=self.offset_s[:, voxels], tissue_t1_s=self.tissue_t1_s[voxels],
             low=self.low[:, voxels], high=self.high[:, voxels],
         )  # fmt: skip
 
@@ -70,7 +70,7 @@ class Problem(NamedTuple):
         """
         low, high = self.options.att_bounds_s
         lead = self.options.arterial_lead_s if self.options.arterial_component else None
-        kinks = self.design.kinks_s(float(self.offset_s[0]), arterial_lead_s=lead)
+        kinks = self.design.kinks_s(self.offset_s[:, 0].cpu().numpy(), arterial_lead_s=lead)
         inner = kinks[(kinks > low + 3 * KINK_GAP_S) & (kinks < high - 3 * KINK_GAP_S)]
         return torch.tensor([low, *inner, high], dtype=torch.float64, device=self.data.device)
 

@@ -92,11 +92,11 @@ class _Profile:
         rate, _ = kinetics.apparent_rate(
             problem.options.model, problem.design, torch.full_like(self.nodes, TYPICAL_CBF), problem.tissue_t1_s.mean()
         )
-        response = kinetics.responses(problem.design, self.nodes, rate, problem.offset_s[0], by_rate=False)
+        response = kinetics.responses(problem.design, self.nodes, rate, problem.offset_s[:, :1], by_rate=False)
         columns = [response.value / CBF_UNIT]
         if problem.options.arterial_component:
             arrival = problem.arrival_s(self.nodes)
-            columns.append(kinetics.arterial_responses(problem.design, arrival, problem.offset_s[0]))
+            columns.append(kinetics.arterial_responses(problem.design, arrival, problem.offset_s[:, :1]))
         # Single precision is enough to rank minima; in units of the largest signal, so that squares keep their digits.
         self.unit = float(columns[0].abs().max().clamp_min(1e-300))
         self.data = (problem.data / self.unit).float()

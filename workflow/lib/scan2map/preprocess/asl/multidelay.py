@@ -175,10 +175,18 @@ def quantify_delays(
         options,
         Smoothness(**settings["multidelay"]["regularisation"]),
         voxel_size_mm=m0.voxel_size_mm,
-        delay_offset_s=series[0].offsets_s[inside],
+        delay_offset_s=_offsets(series, found, inside),
         device=device,
     )
     return Maps(_images(fit, inside, options), fit, _assumptions(series, found, options, settings, design, fit)), found
+
+
+def _offsets(series: Sequence[DelaySeries], found: Sequence[Differences], mask: np.ndarray) -> np.ndarray:
+    """Delay offsets, (voxels,), or (volumes, voxels) where the series were read in different slice orders."""
+    own = [one.offsets_s[mask] for one in series]
+    if all(np.array_equal(own[0], other) for other in own[1:]):
+        return own[0]
+    return np.concatenate([np.tile(one, ((of.fate == "used").sum(), 1)) for one, of in zip(own, found, strict=True)])
 
 
 def _differences(series: DelaySeries, tissues, settings: Mapping, partition: float) -> Differences:

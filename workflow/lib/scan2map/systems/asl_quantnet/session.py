@@ -92,7 +92,7 @@ def average_delays_files(
         difference, design, delay_offsets: outputs.
 
     Raises:
-        DataError: images on different grids; no pair is left of a series.
+        DataError: images on different grids; no pair is left of a series; slices were read in different orders.
     """
     grid, brain = load_image(m0), load_image(mask)
     require_same_grid(grid, brain, names=("M0 image", "brain mask"))
@@ -110,9 +110,24 @@ def average_delays_files(
     common = {"step": STEP, "sources": [*series, m0, mask], "settings": settings}
     save_image(difference, np.concatenate([images for images, _ in found], axis=-1), grid.affine)
     write_sidecar(difference, description="Mean difference of each delay relative to M0", units="1", **common)
-    save_image(delay_offsets, loaded[0].offsets_s, grid.affine)
+    save_image(delay_offsets, shared_offsets(loaded, file=series[-1]), grid.affine)
     write_sidecar(delay_offsets, description="Time of the voxel's slice after the first slice", units="s", **common)
     write_json(design, _design_content(join_designs(*(one for _, one in found))))
+
+
+def shared_offsets(series: Sequence[DelaySeries], file) -> np.ndarray:
+    """The delay offsets that all series share, s, (x, y, z): the network takes one per slice.
+
+    Raises:
+        DataError: the slices were read in different orders.
+    """
+    first = series[0].offsets_s
+    if any(not np.array_equal(first, other.offsets_s) for other in series[1:]):
+        raise DataError(
+            "The slices of the series with several delays were read in different orders", file=file,
+            remedy="leave asl_quantnet out of learning.systems for this session; the joint fit takes any orders",
+        )  # fmt: skip
+    return first
 
 
 def demands(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
