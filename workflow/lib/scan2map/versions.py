@@ -11,6 +11,7 @@ STEP_VERSIONS: dict[str, int] = {
     "correct_motion": 3,
     "prepare_asl": 2,
     "quantify_cbf": 2,
+    "quantify_multidelay": 2,
     "run_asl_experiment": 2,
 }
 

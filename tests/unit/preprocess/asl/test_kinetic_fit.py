@@ -239,6 +239,20 @@ def test_prior_of_the_transit_time_gives_the_most_probable_values(model):
     assert (found.sd_att_s <= sd).all()
 
 
+def test_some_voxels_tell_the_noise_of_all(monkeypatch):
+    repeated = join_designs(PCASL, PCASL)
+    data, *_ = noisy(repeated, 5, 3000)
+    options = FitOptions(att_prior_s=(1.5, 0.7))
+    everybody = fit_kinetic(data, repeated, options)
+    monkeypatch.setattr("scan2map.preprocess.asl.fit.NOISE_VOXELS", 500)
+    some = fit_kinetic(data, repeated, options)
+    assert len(some.cbf) == 3000
+    assert float((some.att_s - everybody.att_s).abs().median()) < 0.01
+    alone = fit_kinetic(data[::6], repeated)
+    given = fit_kinetic(data, repeated, FitOptions(att_prior_s=(1.5, 0.7), noise_sd=float(alone.noise_sd.median())))
+    torch.testing.assert_close(some.att_s, given.att_s)
+
+
 def test_prior_takes_the_noise_from_the_residuals_where_it_is_not_given():
     repeated = join_designs(*[JOINT] * 4)
     data, sigma, *_ = noisy(repeated, 2, 300)
