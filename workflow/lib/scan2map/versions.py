@@ -11,6 +11,8 @@ STEP_VERSIONS: dict[str, int] = {
     "correct_motion": 3,
     "prepare_asl": 2,
     "quantify_cbf": 2,
+    "train_asl_quantnet": 2,
+    "predict_asl_quantnet": 2,
     "quantify_multidelay": 2,
     "run_asl_experiment": 2,
 }

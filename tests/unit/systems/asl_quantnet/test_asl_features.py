@@ -11,6 +11,7 @@ from scan2map.systems.asl_quantnet.features import (
     box_mean,
     feature_count,
     grid_fit,
+    perfusion_at,
     physics_features,
     unit_efficiency,
 )
@@ -38,7 +39,7 @@ def test_maps_ignore_the_scale_and_the_scale_carries_it_exactly(scan, delays, sc
     # Powers of two scale without rounding: equality is exact.
     assert torch.equal(other.maps, one.maps)
     assert torch.equal(other.scale, one.scale * scale)
-    assert torch.equal(other.cbf, one.cbf * scale)
+    assert torch.equal(other.signals, one.signals * scale)
 
 
 def test_labelling_efficiency_cancels_exactly_as_perfusion_does(scan, delays):
@@ -87,3 +88,15 @@ def test_box_mean_divides_by_the_masked_voxels_only():
     values, mask = torch.ones(1, 1, 5, 5), torch.zeros(1, 1, 5, 5)
     mask[..., :2] = 1
     assert torch.allclose(box_mean(values, mask, 3), mask)
+
+
+def test_perfusion_at_a_known_transit_time_is_exact_and_linear(delays):
+    labelling = nominal(LABEL | {"delay_offset_s": 0.3})
+    att_s = torch.tensor([0.7, 1.4, 2.6]).reshape(1, 1, 1, 3)
+    truth = torch.tensor([12.0, 60.0, -8.0]).reshape(1, 1, 1, 3)
+    signals = unit_efficiency(difference_signals(truth, att_s, labelling, delays), labelling, delays)
+    found = perfusion_at(signals, att_s, labelling, delays, "blood_t1")
+    assert torch.allclose(found, truth, rtol=1e-4)
+    noise = 0.01 * torch.randn(signals.shape, generator=seeded(3))
+    parts = [perfusion_at(part, att_s, labelling, delays, "blood_t1") for part in (noise, signals + noise)]
+    assert torch.allclose(parts[1] - parts[0], found, rtol=1e-3, atol=1e-3)

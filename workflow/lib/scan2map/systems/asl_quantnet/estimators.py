@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from scan2map.models.local_perfusion import LocalPerfusionNet
+from scan2map.models.local_perfusion import LocalPerfusionNet, average_neighbours
 from scan2map.models.unet_perfusion import UNetPerfusion
 from scan2map.systems.asl_quantnet.features import (
     LABEL_CENTRE,
     LABEL_RANGE,
     WIDTHS,
     feature_count,
+    perfusion_at,
     physics_features,
 )
 from scan2map.systems.asl_quantnet.labelling import Delays, Labelling, nominal
@@ -68,23 +69,30 @@ class Estimator(nn.Module):
 
 
 class LocalEstimator(Estimator):
-    """Equivariant to the amplitude by construction: physics features without scale, perfusion times local amplitude."""
+    """Equivariant to the amplitude by construction: scale-free features say which signals to average.
+
+    Features and the kinetic model are computed in full precision whatever that of the training.
+    """
 
     def __init__(self, acquisition: Mapping[str, Any], network: Mapping[str, Any], convention: str):
         super().__init__(acquisition, network["labels_given"])
         self.convention = convention
+        local = network["local"]
         self.net = LocalPerfusionNet(
-            feature_count(self.delays), len(WIDTHS), network["local"]["channels"], network["local"]["blocks"]
+            feature_count(self.delays), len(WIDTHS), local["channels"], local["blocks"], local["averaging_voxels"]
         )
 
     def forward(self, difference: torch.Tensor, mask: torch.Tensor, labelling: Labelling) -> Estimate:
         """Estimate from ΔM/M0 (batch, channels, y, x), the brain mask (batch, 1, y, x) and label parameters."""
-        with torch.no_grad():
-            features = physics_features(difference, mask, self.seen(labelling), self.delays, self.convention)
-        cbf, att_s, log_sd_cbf, log_sd_att = self.net(
-            features.maps, features.cbf / features.scale, features.att_s, features.noise
-        )
-        return Estimate(cbf * features.scale * mask, att_s * mask, log_sd_cbf, log_sd_att, features.scale)
+        told = self.seen(labelling)
+        with torch.no_grad(), torch.autocast(difference.device.type, enabled=False):
+            features = physics_features(difference, mask, told, self.delays, self.convention)
+        found = self.net(features.maps, features.att_s, features.noise, mask)
+        with torch.autocast(difference.device.type, enabled=False):
+            mean = average_neighbours(features.signals, found.weights)
+            cbf = perfusion_at(mean, found.att_s, told, self.delays, self.convention)
+        cbf = (cbf + found.change_cbf * features.scale) * mask
+        return Estimate(cbf, found.att_s * mask, found.log_sd_cbf, found.log_sd_att, features.scale)
 
 
 def amplitude_statistics(difference: torch.Tensor, mask: torch.Tensor, delays: Delays) -> torch.Tensor:

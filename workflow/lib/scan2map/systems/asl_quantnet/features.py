@@ -31,15 +31,15 @@ class Features(NamedTuple):
 
     Attributes:
         maps: features without scale (batch, features, y, x).
+        signals: at nominal labelling efficiency (batch, channels, y, x), 0 outside the mask.
         scale: local amplitude as perfusion (batch, 1, y, x), ml/100g/min.
-        cbf: least-squares perfusion at each averaging width (batch, widths, y, x), ml/100g/min.
         att_s: least-squares transit time at each averaging width (batch, widths, y, x), s.
         noise: local noise over local amplitude (batch, 1, y, x), from the residuals of the narrowest fit.
     """
 
     maps: torch.Tensor
+    signals: torch.Tensor
     scale: torch.Tensor
-    cbf: torch.Tensor
     att_s: torch.Tensor
     noise: torch.Tensor
 
@@ -114,6 +114,26 @@ def grid_fit(signals: torch.Tensor, labelling: Labelling, delays: Delays, conven
     return cbf, att_s, (signals.square().sum(1, keepdim=True) - best).clamp_min(0)
 
 
+def perfusion_at(
+    signals: torch.Tensor, att_s: torch.Tensor, labelling: Labelling, delays: Delays, convention: str
+) -> torch.Tensor:
+    """Least-squares perfusion at known transit times, f = ⟨b, d⟩/⟨b, b⟩: linear in the signals.
+
+    Args:
+        signals: at nominal efficiency (batch, channels, y, x).
+        att_s: transit times (batch, 1, y, x), s; taken as known: no gradient flows through them.
+        labelling, delays, convention: as for :func:`labelling.difference_signals`.
+
+    Returns:
+        Perfusion (batch, 1, y, x), ml/100g/min; not restricted to positive values.
+    """
+    known = att_s.detach().clamp(*ATT_GRID_S[:2])
+    basis = difference_signals(
+        torch.ones_like(known), known, _nominal_efficiency(labelling), delays, convention=convention
+    )
+    return (basis * signals).sum(1, keepdim=True) / basis.square().sum(1, keepdim=True).clamp_min(TINY)
+
+
 def _label_maps(labelling: Labelling, like: torch.Tensor) -> torch.Tensor:
     values = [(v - c) / r for v, c, r in zip(labelling, LABEL_CENTRE, LABEL_RANGE, strict=True)]
     return torch.stack(values, 1)[:, :, None, None].expand(-1, -1, *like.shape[-2:])
@@ -151,4 +171,4 @@ def physics_features(
         ],
         dim=1,
     )
-    return Features(maps * mask, scale, cbf, att_s, noise)
+    return Features(maps * mask, signals, scale, att_s, noise)

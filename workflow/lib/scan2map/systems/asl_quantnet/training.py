@@ -69,21 +69,28 @@ class QuantModule(TrainedModule):
 
     def losses(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Simulate scans of the batch's tissue with torch's own (seeded) randomness; the parts of the loss."""
-        return self.scored(batch, seeded(int(torch.randint(2**31, ())), device=batch["fractions"].device))
+        progress = self.global_step / self.training_settings["max_steps"]
+        return self.scored(batch, seeded(int(torch.randint(2**31, ())), device=batch["fractions"].device), progress)
 
     def validation_losses(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The same with noise that depends on the batch alone."""
         first = int(batch["seed"][0])
         return self.scored(batch, seeded(VALIDATION_SEED, first, device=batch["fractions"].device))
 
-    def scored(self, batch: Mapping[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """The parts of the loss of one simulated batch."""
+    def scored(
+        self, batch: Mapping[str, torch.Tensor], generator: torch.Generator, progress: float = 1.0
+    ) -> dict[str, torch.Tensor]:
+        """The parts of the loss of one simulated batch, ``progress`` (0 to 1) of the training done."""
         with torch.no_grad():
             scan = simulate(batch["fractions"], batch["voxel_mm"], self.simulation, self.network.delays, generator)
-        return self.parts(self.network(scan.difference, scan.mask, scan.labelling), scan)
+        return self.parts(self.network(scan.difference, scan.mask, scan.labelling), scan, progress)
 
-    def parts(self, estimate: Estimate, scan: Batch) -> dict[str, torch.Tensor]:
-        """Likelihood, tissue bias, and the parts that the settings switch on."""
+    def parts(self, estimate: Estimate, scan: Batch, progress: float = 1.0) -> dict[str, torch.Tensor]:
+        """Likelihood, tissue bias, and the parts that the settings switch on.
+
+        The weight of the tissue bias grows with ``progress``: its gradient is noisy and slows the likelihood down, and
+        unbiased tissue means are learnt late as well as early.
+        """
         flow_weight = scan.mask * (scan.cbf / FULL_WEIGHT_CBF).clamp(0, 1)
         tissue = scan.fractions[:, 1:]
         found = {
@@ -97,7 +104,8 @@ class QuantModule(TrainedModule):
             found["physics"] = self._consistency(estimate, scan)
         if self.weights["bias_reduced"]:
             found["bias_reduced"] = self._bias_reduced(estimate, scan, flow_weight)
-        weighted = [self.weights.get(name, 1.0) * value for name, value in found.items()]
+        factors = {**self.weights, "tissue_bias": progress * self.weights["tissue_bias"]}
+        weighted = [factors.get(name, 1.0) * value for name, value in found.items()]
         return {"loss": torch.stack(weighted).sum(), **found}
 
     def _consistency(self, estimate: Estimate, scan: Batch) -> torch.Tensor:
