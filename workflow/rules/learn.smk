@@ -7,6 +7,7 @@ DATASET = "<results>/datasets/{system}/sub-{subject}.safetensors"
 RUN = "<results>/models/{system}/{variant}/fold-{fold}"
 PREDICTION = "<results>/derivatives/{system}/sub-{subject}/ses-{session}"
 TARGETS = "workflow/report/targets/{system}.yaml"
+VARIANTS = "workflow/report/targets/{system}_variants.yaml"
 
 
 wildcard_constraints:
@@ -209,6 +210,31 @@ rule validate_model:
         step_version=step_version("validate_model"),
     script:
         "../../scripts/validate_model.py"
+
+
+rule compare_variants:
+    """Hold the variants of a system beside each other, by its list of figures."""
+    input:
+        tables=lambda wildcards: LEARNING.evaluations(
+            wildcards.system, VARIANTS.format(system=wildcards.system)
+        ),
+        targets=VARIANTS,
+    output:
+        table="<results>/validation/{system}_variants.tsv",
+    log:
+        "<logs>/compare_variants/{system}.log",
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=1,
+    params:
+        variant=lambda wildcards: LEARNING.own(wildcards.system),
+        settings=BOOTSTRAP,
+        step_version=step_version("compare_variants"),
+    script:
+        "../../scripts/compare_variants.py"
 
 
 rule publish_package:
