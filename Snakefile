@@ -46,6 +46,8 @@ rule all:
         "<results>/evaluation/rois.tsv",
         expand(rules.gather_quality.output.table, modality=["dwi", "asl"]),
         "<results>/bids_validation.tsv",
+        "<results>/report/resources.html",
+        "<results>/ro-crate-metadata.json",
         expand(rules.describe_derivatives.output.description, dataset=DATASETS),
 
 

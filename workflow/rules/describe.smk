@@ -17,3 +17,33 @@ rule describe_derivatives:
         step_version=step_version("describe_derivatives"),
     script:
         "../../scripts/describe_derivatives.py"
+
+
+rule describe_run:
+    """Describe the results of the study, and the steps that made them, as an RO-Crate."""
+    input:
+        page="<results>/report/index.html",
+        quality=expand(
+            "<results>/evaluation/quality_{modality}.tsv", modality=["dwi", "asl"]
+        ),
+        delays=lambda wildcards: expand(
+            rules.quantify_multidelay.output.cbf, zip, **multidelay_sessions()
+        ),
+    output:
+        crate="<results>/ro-crate-metadata.json",
+    log:
+        "<logs>/describe_run/describe_run.log",
+    benchmark:
+        "<benchmarks>/describe_run/describe_run.tsv"
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        root=config["pathvars"]["results"],
+        title=config["study"]["title"],
+        step_version=step_version("describe_run"),
+    script:
+        "../../scripts/describe_run.py"

@@ -101,3 +101,27 @@ rule write_group_page:
         step_version=step_version("write_group_page"),
     script:
         "../../scripts/write_group_page.py"
+
+
+rule write_resource_page:
+    """Write what the jobs and trainings of the study took, as a page and a table."""
+    input:
+        page=rules.write_group_page.output.page,
+    output:
+        page="<results>/report/resources.html",
+        table="<results>/report/resources.tsv",
+    log:
+        "<logs>/write_resource_page/write_resource_page.log",
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=1,
+    params:
+        results=config["pathvars"]["results"],
+        benchmarks=config["pathvars"]["benchmarks"],
+        study=STUDY,
+        step_version=step_version("write_resource_page"),
+    script:
+        "../../scripts/write_resource_page.py"

@@ -102,6 +102,33 @@ def test_a_slice_missing_at_the_edge_of_a_single_volume_is_found_by_its_number(f
     assert "slices are missing" in find_problem(read(folder)[0])
 
 
+def head_ct(folder, change):
+    """A small CT, each position changed by ``change(height above the lowest slice, position)``."""
+    session = tiny_session.write(folder, [tiny_session.structural(50, "ct_head", kind="ct")])
+    paths = sorted(session.rglob("*.dcm"))
+    lowest = min(float(dcmread(path).ImagePositionPatient[2]) for path in paths)
+    for path in paths:
+        header = dcmread(path)
+        position = np.array(header.ImagePositionPatient, dtype=float)
+        header.ImagePositionPatient = [float(f"{v:.4f}") for v in change(position[2] - lowest, position)]
+        header.save_as(path)
+    return read(session)[0]
+
+
+def test_a_tilted_gantry_is_refused_with_its_angle(tmp_path):
+    tilted = head_ct(tmp_path, lambda height, place: np.add(place, [0, height * np.tan(np.radians(17)), 0]))
+    assert find_problem(tilted) == "the gantry was tilted by 17 degrees: reconstruct the series without tilt"
+
+
+def test_slices_of_two_distances_are_refused(tmp_path):
+    uneven = head_ct(tmp_path, lambda height, place: np.add(place, [0, 0, 0.4 * max(0.0, height - 10)]))
+    assert find_problem(uneven) == "its slices lie 2 to 2.8 mm apart: reconstruct them at one distance"
+
+
+def test_a_straight_ct_has_no_problem(tmp_path):
+    assert find_problem(head_ct(tmp_path, lambda height, place: place)) is None
+
+
 def test_a_numbering_with_a_stride_is_no_loss(folder):
     for path in (folder / "002-t1w_mprage").glob("*.dcm"):
         header = dcmread(path)

@@ -15,6 +15,8 @@ from scan2map.bids.dicom_files import GARBLED, DicomFile, whole_number
 
 POSITION_DECIMALS = 2  # slice positions that agree to 0.01 mm are one slice
 GAP_FACTOR = 1.5  # a step of more than 1.5 slice distances means that a slice is missing
+SPACING_TOLERANCE = 0.1  # slice distances that differ by more than this share of their median are uneven
+TILT_TOLERANCE_DEG = 0.5
 NUMBERING_GAP_SHARE = 0.1  # more missing instance numbers than this is a numbering habit, not a loss
 
 
@@ -202,6 +204,29 @@ def _gaps(series: DicomSeries) -> str | None:
     return f"slices are missing: a gap between {low:g} and {high:g} mm where slices lie {np.median(steps):g} mm apart"
 
 
+def _spacing(series: DicomSeries) -> str | None:
+    """Uneven slice distances, as in some CTs (fine at the base of the skull): NIfTI has room for one distance only."""
+    steps = np.diff(np.sort(np.array(list(series.images_per_position))))
+    if len(steps) < 2 or np.ptp(steps) <= SPACING_TOLERANCE * np.median(steps):
+        return None
+    return f"its slices lie {steps.min():g} to {steps.max():g} mm apart: reconstruct them at one distance"
+
+
+def _tilt(series: DicomSeries) -> str | None:
+    """A CT whose gantry was tilted: its slices are shifted against each other, which no grid of right angles holds."""
+    if series.header.get("Modality") != "CT" or len(series.files) < 2:
+        return None
+    places = np.array([file.header.ImagePositionPatient for file in series.files], dtype=float)
+    normal = _normal(tuple(map(float, series.header.ImageOrientationPatient)))
+    heights = places @ normal
+    way = places[heights.argmax()] - places[heights.argmin()]
+    length = float(np.linalg.norm(way))
+    angle = np.degrees(np.arccos(np.clip(way @ normal / length, -1, 1))) if length else 0.0
+    if angle <= TILT_TOLERANCE_DEG:
+        return None
+    return f"the gantry was tilted by {angle:.0f} degrees: reconstruct the series without tilt"
+
+
 def _numbering(series: DicomSeries) -> str | None:
     numbers = {_number(file) for file in series.files}
     lost = sorted(set(range(min(numbers), max(numbers))) - numbers)
@@ -226,7 +251,7 @@ def _announced(series: DicomSeries) -> str | None:
 def _first_problem(series: DicomSeries) -> str | None:
     checks = [_truncated, _numbering, _announced]
     if series.is_image and not series.is_mosaic and series.has_one_orientation:
-        checks[1:1] = [_uneven, _gaps]
+        checks[1:1] = [_uneven, _gaps, _spacing, _tilt]
     return next((problem for check in checks if (problem := check(series))), None)
 
 

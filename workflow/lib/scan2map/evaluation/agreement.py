@@ -58,6 +58,21 @@ def pearson_r(measured: np.ndarray, reference: np.ndarray) -> float:
     return float(np.corrcoef(measured, reference)[0, 1])
 
 
+def concordance(measured: np.ndarray, reference: np.ndarray) -> float:
+    """Lin's concordance correlation coefficient, -1 to 1: correlation that also counts shift and scale.
+
+    2·cov(x, y) / (var(x) + var(y) + (mean(x) − mean(y))²). Lin, Biometrics 1989;45:255-268.
+
+    Raises:
+        DataError: both maps are constant and equal, so that there is nothing to agree on.
+    """
+    x, y = _paired(measured, reference)
+    spread = x.var() + y.var() + (x.mean() - y.mean()) ** 2
+    if spread == 0:
+        raise DataError("A constant map agrees with nothing", found="the same value in every voxel")
+    return float(2 * np.mean((x - x.mean()) * (y - y.mean())) / spread)
+
+
 def dice(first: np.ndarray, second: np.ndarray) -> float:
     """Dice overlap of two masks, 0 to 1; two empty masks agree (1). Dice, Ecology 1945;26:297-302."""
     first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)

@@ -29,6 +29,17 @@ from scan2map.reporting.states import ModalityState, read_notes, read_rows, sess
 from scan2map.systems import load_system
 
 TISSUES = ("GM", "WM", "CSF")
+# What lies beside the page in every study, and what it holds.
+DOWNLOADS = {
+    "../inventory.tsv": "which session runs which modality, and why not",
+    "../series.tsv": "every series of every export, and what became of it",
+    "../evaluation/rois.tsv": "every map in every region, with coverage",
+    "../evaluation/quality_dwi.tsv": "quality of every diffusion scan",
+    "../evaluation/quality_asl.tsv": "quality of every perfusion scan",
+    "../bids_validation.tsv": "what the BIDS validator says",
+    "resources.html": "time, memory and disk of every step",
+    "../ro-crate-metadata.json": "the run as an RO-Crate: each file, the step that made it, its inputs and settings",
+}
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,7 @@ def write_group_page(
         comparisons={name: comparison_grids(table) for name, table in comparisons.items() if not table.empty},
         targets=target_rows(files["targets"]) if files["targets"] else [],
         models=[(f"model-{system}.html", load_system(system).description) for system in systems],
+        downloads=DOWNLOADS,
         software=software_versions(),
         commit=commit(),
         number=number,

@@ -16,7 +16,9 @@ from scan2map.training.system import Description
 
 # Brain masks on the grid of each datatype, by their name in workflow/report/subject.yaml.
 MASKS = {"perf": "asl_mask", "dwi": "dwi_mask", "anat": "t1w_mask"}
-NAMES = {"prediction": "Model", "baseline": "Conventional", "uncertainty": "Uncertainty (SD)"}
+NAMES = {"prediction": "Model", "baseline": "Conventional", "uncertainty": "Uncertainty (SD)", "residual": "Removed"}
+# Roles whose pictures flicker against each other: they share one scale.
+SAME_SCALE = ("prediction", "baseline")
 
 
 def prediction_files(system: str, folder, subject: str, session: str) -> dict[str, str]:
@@ -30,7 +32,7 @@ def _companions(wanted: PredictedMap, maps: Iterable[PredictedMap]) -> list[Pred
 
 
 def _shown(system: str, item: PredictedMap) -> dict:
-    scale = "own" if item.role == "uncertainty" else "same"
+    scale = "same" if item.role in SAME_SCALE else item.role
     words = {"name": NAMES[item.role], "label": item.label, "group": f"{system}-{scale}"}
     return words | {"range": item.display, "colour_map": item.colour_map}
 

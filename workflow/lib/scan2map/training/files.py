@@ -48,8 +48,9 @@ class PredictedMap:
         label: axis label of its picture, with the unit.
         description: one sentence for the sidecar.
         role: ``prediction``; ``baseline`` (a conventional estimate from the same input); ``uncertainty`` (standard
-            deviation of a prediction, same unit); ``input`` (what the prediction was made from).
-        of: for a baseline or an uncertainty, the name of the prediction that it belongs to.
+            deviation of a prediction, same unit); ``residual`` (what a prediction took away from its input); ``input``
+            (what the prediction was made from).
+        of: for a baseline, an uncertainty or a residual, the name of the prediction that it belongs to.
         display: lowest and highest value of the picture, the same for a prediction and its baseline.
         colour_map: matplotlib name.
         truth: the file of a simulated session that it can be compared with.
@@ -62,7 +63,7 @@ class PredictedMap:
     label: str
     description: str
     entities: Mapping[str, str] = field(default_factory=dict)
-    role: Literal["prediction", "baseline", "uncertainty", "input"] = "prediction"
+    role: Literal["prediction", "baseline", "uncertainty", "residual", "input"] = "prediction"
     of: str = ""
     display: tuple[float, float] = (0.0, 1.0)
     colour_map: str = "viridis"

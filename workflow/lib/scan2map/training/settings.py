@@ -14,7 +14,7 @@ from scan2map.errors import SettingError
 
 MODEL_FOLDER = Path("config/models")
 # What a variant may change, and the part of the settings that it may not.
-VARIED = ("settings", "training")
+VARIED = ("settings", "training", "seeds")
 FIXED = "data"
 
 
@@ -83,7 +83,7 @@ def load_model(name: str, overrides: Mapping[str, Any] | None = None, folder: Pa
 
 
 def variant_of(name: str, model: Mapping[str, Any], variant: str) -> dict[str, Any]:
-    """The settings of one variant: ``settings``, ``training`` and ``compute``.
+    """The settings of one variant: ``settings``, ``training``, ``seeds`` and ``compute``.
 
     Args:
         name: of the system.

@@ -71,6 +71,24 @@ class Shuffled(Dataset):
         return self.items[int(self._order[place])]
 
 
+class First(Dataset):
+    """The first items of endless samples, kept, each with its ``index``: for validation.
+
+    Args:
+        samples: dictionaries by counter.
+        count: how many.
+    """
+
+    def __init__(self, samples: Dataset, count: int):
+        self.items = [samples[index] | {"index": index} for index in range(count)]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.items[index]
+
+
 class StepBatches(Sampler):
     """The counters of every batch of one process: step ``s`` holds the counters ``s·batch_size`` onwards.
 

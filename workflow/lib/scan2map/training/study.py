@@ -104,7 +104,9 @@ class Learning:
 
     def members(self, system: str, variant: str, fold: str, name: str) -> list[str]:
         """One file of every member of an ensemble."""
-        return [f"{self.run(system, variant, fold)}/seed-{seed}/{name}" for seed in self.models[system]["seeds"]]
+        return [
+            f"{self.run(system, variant, fold)}/seed-{seed}/{name}" for seed in self.variant(system, variant)["seeds"]
+        ]
 
     def shipped(self, system: str) -> str:
         """Folder of the package that the settings name."""

@@ -18,6 +18,8 @@ SCALE_SD, SHEAR_SD, TILT_SD_RAD = 0.08, 0.04, 0.15
 SUBVOXELS = (2, 2, 3)
 THICKNESS_RATIO = (1.0, 1.6)  # slice thickness over voxel size
 MARGIN_VOXELS = 2
+# Axial slices lie between these shares of the head's height.
+LOWEST, HIGHEST = 0.4, 0.75
 
 
 class Head(NamedTuple):
@@ -114,6 +116,14 @@ def slice_fractions(head: Head, centres: torch.Tensor, axes: torch.Tensor, size:
     points = (centres[:, None, None, None] + offsets).flatten(2, 3)[None]
     sampled = functional.grid_sample(head.fractions, _normalised(points, head.fractions.shape[2:]), align_corners=True)
     return sampled[0].transpose(0, 1).unflatten(-1, (size, -1)).mean(-1)
+
+
+def axial_slices(head: Head, count: int, size: int, voxel_mm) -> torch.Tensor:
+    """Tissue fractions (count, 3, size, size) of axial slices spread over the middle of a head."""
+    shape = torch.tensor(head.fractions.shape[2:], dtype=torch.float32)
+    centres = (shape - 1).div(2).repeat(count, 1)
+    centres[:, 2] = torch.linspace(LOWEST, HIGHEST, count) * (shape[2] - 1)
+    return slice_fractions(head, centres, torch.eye(3).repeat(count, 1, 1), size, voxel_mm)
 
 
 class TissueSlices:

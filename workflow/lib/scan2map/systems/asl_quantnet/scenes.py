@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from scan2map.phantom.slices.perfusion import BRAIN_SHARE, draw_perfusion, seeded
-from scan2map.phantom.slices.tissue import Head, load_heads, slice_fractions
+from scan2map.phantom.slices.tissue import Head, axial_slices, load_heads
 from scan2map.systems.asl_quantnet.labelling import Delays, Labelling, nominal
 from scan2map.systems.asl_quantnet.simulator import (
     Batch,
@@ -22,8 +22,6 @@ from scan2map.systems.asl_quantnet.simulator import (
     measure,
 )
 
-# Slices lie between these shares of the head's height.
-LOWEST, HIGHEST = 0.4, 0.75
 PURE_GM, PURE_WM, PERFUSED = 0.8, 0.9, 0.8
 
 
@@ -72,13 +70,6 @@ def subject_seed(seed: int, subject: str) -> int:
     return int(np.random.SeedSequence([seed, zlib.crc32(subject.encode())]).generate_state(1)[0])
 
 
-def _axial(head: Head, count: int, size: int, voxel_mm) -> torch.Tensor:
-    shape = torch.tensor(head.fractions.shape[2:], dtype=torch.float32)
-    centres = (shape - 1).div(2).repeat(count, 1)
-    centres[:, 2] = torch.linspace(LOWEST, HIGHEST, count) * (shape[2] - 1)
-    return slice_fractions(head, centres, torch.eye(3).repeat(count, 1, 1), size, voxel_mm)
-
-
 def build_scene(head: Head, subject: str, settings: Mapping[str, Any], device: str = "cpu") -> Scene:
     """Axial slices of one subject, each with its own draw of perfusion, and nominal label parameters.
 
@@ -91,7 +82,7 @@ def build_scene(head: Head, subject: str, settings: Mapping[str, Any], device: s
     protocol, acquisition = settings["evaluation"], settings["acquisition"]
     count, size = protocol["slices"], protocol["slice_voxels"]
     seed = subject_seed(protocol["seed"], subject)
-    fractions = _axial(head, count, size, protocol["voxel_size_mm"])
+    fractions = axial_slices(head, count, size, protocol["voxel_size_mm"])
     perfusion, labelling = draw_perfusion(count, size, seeded(seed)), nominal(acquisition["labelling"], count)
     slices = Slices(perfusion, fractions, torch.zeros_like(fractions[:, :1]), labelling, torch.ones(count)).to(device)
     return Scene(
