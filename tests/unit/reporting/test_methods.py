@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from scan2map.config import system_names
 from scan2map.errors import SettingError
 from scan2map.reporting.lineage import Lineage, Step, lineage_of
 from scan2map.reporting.methods import load_methods, methods_text, sentence
@@ -53,7 +54,15 @@ def test_the_shipped_sentences_cite_listed_sources_and_name_rules(root):
         assert f"[@{key}]" in text, f"{key} is never cited"
     methods_text(everything, sentences, citations)
     scripts = {path.stem for path in (root / "scripts").glob("*.py")}
-    assert set(sentences) - {"always"} <= scripts
+    predictions = {f"predict_{system}" for system in system_names()}
+    assert set(sentences) - {"always"} <= scripts | predictions
+
+
+def test_a_prediction_is_told_with_its_members_and_variant():
+    sentences, citations = load_methods(REPORT_FOLDER)
+    step = lineage(predict_asl_quantnet={"members": 3, "system": "asl_quantnet", "variant": "local"})
+    text = methods_text(step, sentences, citations).paragraphs["Perfusion"]
+    assert "ensemble of 3 networks (asl_quantnet, variant local)" in text
 
 
 def test_lineage_reads_steps_settings_and_findings(session_tree):
