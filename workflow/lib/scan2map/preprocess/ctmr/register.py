@@ -71,20 +71,25 @@ class Alignment(NamedTuple):
     enclosed: float
 
 
-def normalised_mutual_information(first: np.ndarray, second: np.ndarray) -> float:
-    """(H(a) + H(b)) / H(a, b) of two samples of equal length, 32 equal bins each: 1 independent, 2 identical.
-
-    Source: Studholme et al. 1999, Pattern Recognition 32:71.
-    """
-    joint = np.histogram2d(first.ravel(), second.ravel(), bins=BINS)[0]
+def entropies(first: np.ndarray, second: np.ndarray, bins: int = BINS) -> tuple[float, float, float]:
+    """Entropies of two samples of equal length and of both together, nats, from a joint histogram of equal bins."""
+    joint = np.histogram2d(first.ravel(), second.ravel(), bins=bins)[0]
     share = joint / joint.sum()
 
     def entropy(values: np.ndarray) -> float:
         filled = values[values > 0]
         return float(-(filled * np.log(filled)).sum())
 
-    both = entropy(share)
-    return (entropy(share.sum(0)) + entropy(share.sum(1))) / both if both else 2.0
+    return entropy(share.sum(1)), entropy(share.sum(0)), entropy(share)
+
+
+def normalised_mutual_information(first: np.ndarray, second: np.ndarray) -> float:
+    """(H(a) + H(b)) / H(a, b) of two samples of equal length, 32 equal bins each: 1 independent, 2 identical.
+
+    Source: Studholme et al. 1999, Pattern Recognition 32:71.
+    """
+    one, other, both = entropies(first, second)
+    return (one + other) / both if both else 2.0
 
 
 def onto_grid(ct: Image, grid: Image, transform: Transform) -> Image:
