@@ -27,10 +27,18 @@ $(VENV)/.installed: envs/local.lock
 
 install: $(VENV)/.installed  ## Create .venv with the pinned dependencies
 
-demo: install  ## Simulate a small study as DICOM, run the whole pipeline on the CPU, train a small network, print where the report is
-	$(SNAKEMAKE) $(PROGRESS) --configfile config/demo/config.yaml
-	$(SNAKEMAKE) $(PROGRESS) --configfile config/demo/config.yaml config/demo/asl_quantnet.yaml -- results/demo/validation/asl_quantnet.tsv
+DEMO_CONFIG := config/demo/config.yaml
+
+ifeq ($(DEMO),quick)
+demo: install  ## Simulate a small study as DICOM, run the whole pipeline on the CPU, train small networks (DEMO=quick: without)
+	$(SNAKEMAKE) $(PROGRESS) --configfile $(DEMO_CONFIG) config/demo/quick.yaml
+	@echo "The report: $(CURDIR)/results/demo-quick/report/index.html"
+else
+demo: install
+	$(SNAKEMAKE) $(PROGRESS) --configfile $(DEMO_CONFIG)
+	$(SNAKEMAKE) $(PROGRESS) --configfile $(DEMO_CONFIG) config/demo/asl_quantnet.yaml -- results/demo/validation/asl_quantnet.tsv
 	@echo "The report: $(CURDIR)/results/demo/report/index.html"
+endif
 
 lint: install  ## Check style: ruff, snakefmt, snakemake --lint
 	$(BIN)/ruff check .
@@ -60,4 +68,4 @@ lock:  ## Resolve envs/local.in into envs/local.lock (needs the package registry
 	{ sed -n 1p envs/local.lock; work/lock/bin/pip freeze | sed 's/+cpu//'; } > envs/local.lock.new && mv envs/local.lock.new envs/local.lock
 
 clean:  ## Remove results of the demo (keeps .venv and the results of your study)
-	rm -rf results/demo logs/demo .pytest_cache .ruff_cache
+	rm -rf results/demo* logs/demo* .pytest_cache .ruff_cache

@@ -49,3 +49,13 @@ def test_dice_of_known_overlap():
     assert agreement.dice(first, second) == pytest.approx(2 * 2 / 10)
     assert agreement.dice(first, np.zeros(10, bool)) == 0
     assert agreement.dice(np.zeros(3, bool), np.zeros(3, bool)) == 1
+
+
+def test_concordance_is_one_only_on_the_line_of_identity():
+    """Lin 1989: a shift by one standard deviation of equal variances gives 2/(2 + 1) of the correlation."""
+    x = np.array([1.0, 2.0, 3.0, 4.0])
+    assert agreement.concordance(x, x) == pytest.approx(1.0)
+    assert agreement.concordance(x + x.std(), x) == pytest.approx(2 / 3)
+    assert agreement.concordance(-x, x) < 0
+    with pytest.raises(DataError):
+        agreement.concordance(np.ones(3), np.ones(3))

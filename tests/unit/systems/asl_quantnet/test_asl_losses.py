@@ -12,10 +12,10 @@ from scan2map.systems.asl_quantnet.losses import (
     bias_reduced_loss,
     consistency_loss,
     gaussian_loss,
-    tissue_bias_loss,
     weighted_mean,
 )
 from scan2map.systems.asl_quantnet.training import check_loss
+from scan2map.training.losses import tissue_bias_loss
 
 LABEL = {"pcasl_efficiency": 0.7, "vsasl_efficiency": 0.5, "blood_t1_s": 1.65, "label_duration_s": 1.8}
 

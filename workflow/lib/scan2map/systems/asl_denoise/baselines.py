@@ -13,7 +13,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 NLM_STRENGTH, NLM_PATCH, NLM_BLOCK = 0.6, 1, 5  # patch and search window: voxels on each side
-TV_STRENGTH, TV_STEPS, TV_RATE = 0.6, 60, 0.248
+TV_STRENGTH, TV_STEPS, TV_RATE = 0.6, 100, 0.248
 
 
 def _each(image: torch.Tensor, change: Callable[[np.ndarray], np.ndarray]) -> torch.Tensor:

@@ -13,9 +13,11 @@ from scan2map.systems.asl_denoise.kinetics import fit_delays
 from scan2map.systems.asl_denoise.labelling import consensus_map
 from scan2map.systems.asl_denoise.losses import TERMS
 from scan2map.systems.asl_denoise.simulator import Batch, simulate
+from scan2map.training.losses import tissue_bias_loss
 from scan2map.training.module import TrainedModule
 
 VALIDATION_SLICES, VALIDATION_SEED = 64, 20_261
+TISSUE_SHARE = 0.7  # a voxel counts for a tissue's mean from this share on
 PERFUSED_CBF = 10.0  # transit time means nothing where hardly any blood arrives, ml/100g/min
 
 
@@ -54,7 +56,18 @@ class DenoiseModule(TrainedModule):
         kinetic = self.several_delays(denoised, scan) if self.simulation["delays_s"] else self.one_delay(denoised, scan)
         share = self.weights["image_share"]
         loss = share * image + (1 - share) * sum(kinetic.values()) / len(kinetic)
-        return {"loss": loss, "image": image, **kinetic}
+        bias = self.tissue_bias(denoised, scan)
+        return {"loss": loss + self.weights["tissue_bias"] * bias, "image": image, "tissue_bias": bias, **kinetic}
+
+    @staticmethod
+    def tissue_bias(denoised: torch.Tensor, scan: Batch) -> torch.Tensor:
+        """Squared relative error of the mean signal of nearly pure grey and white matter, mean over the delays."""
+        tissue = scan.slices.fractions[:, 1:]
+        weights = tissue * (tissue > TISSUE_SHARE) * scan.mask
+        errors = (
+            tissue_bias_loss(*pair, weights) for pair in zip(denoised.split(1, 1), scan.clean.split(1, 1), strict=True)
+        )
+        return torch.stack(list(errors)).mean()
 
     def one_delay(self, denoised: torch.Tensor, scan: Batch) -> dict[str, torch.Tensor]:
         """Error of perfusion by the consensus formula."""

@@ -9,13 +9,9 @@ from __future__ import annotations
 
 import torch
 
+from scan2map.training.losses import weighted_mean
+
 BETA = 0.25  # [1]: between the likelihood (0) and plain squared error (1)
-MIN_TISSUE_VOXELS = 20
-
-
-def weighted_mean(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Mean of values by weight over everything."""
-    return (values * weight).sum() / weight.sum().clamp_min(1e-6)
 
 
 def gaussian_loss(error: torch.Tensor, log_sd: torch.Tensor, weight: torch.Tensor, beta: float = BETA) -> torch.Tensor:
@@ -23,22 +19,6 @@ def gaussian_loss(error: torch.Tensor, log_sd: torch.Tensor, weight: torch.Tenso
     log_sd = log_sd.clamp(-7, 4)
     value = 0.5 * error.square() * torch.exp(-2 * log_sd) + log_sd
     return weighted_mean(value * torch.exp(2 * beta * log_sd.detach()), weight)
-
-
-def tissue_bias_loss(estimate: torch.Tensor, truth: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Squared relative error of the mean over each tissue of each sample.
-
-    The posterior mean of a noisy voxel leans towards its surroundings, which lowers the contrast between grey and
-    white matter as noise grows; the mean over a tissue has hardly any noise, so that its error is bias.
-
-    Args:
-        estimate, truth: perfusion (batch, 1, y, x).
-        weights: of the voxels in each tissue (batch, tissues, y, x).
-    """
-    wanted = (truth * weights).sum((2, 3))
-    error = ((estimate - truth) * weights).sum((2, 3))
-    enough = weights.sum((2, 3)) > MIN_TISSUE_VOXELS
-    return weighted_mean((error / wanted.clamp_min(1e-6)).square(), enough.float())
 
 
 def consistency_loss(predicted: torch.Tensor, measured: torch.Tensor, sigma: torch.Tensor, mask) -> torch.Tensor:

@@ -16,6 +16,7 @@ from scan2map.systems.asl_quantnet.bounds import cramer_rao_variance
 from scan2map.systems.asl_quantnet.estimators import Estimate, Estimator
 from scan2map.systems.asl_quantnet.labelling import difference_signals
 from scan2map.systems.asl_quantnet.simulator import Batch, simulate
+from scan2map.training.losses import tissue_bias_loss
 from scan2map.training.module import TrainedModule
 from scan2map.training.stream import Samples
 
@@ -96,9 +97,7 @@ class QuantModule(TrainedModule):
         found = {
             "cbf": losses.gaussian_loss((estimate.cbf - scan.cbf) / estimate.unit, estimate.log_sd_cbf, scan.mask),
             "att": losses.gaussian_loss(estimate.att_s - scan.att_s, estimate.log_sd_att, flow_weight),
-            "tissue_bias": losses.tissue_bias_loss(
-                estimate.cbf, scan.cbf, tissue * (tissue > TISSUE_SHARE) * scan.mask
-            ),
+            "tissue_bias": tissue_bias_loss(estimate.cbf, scan.cbf, tissue * (tissue > TISSUE_SHARE) * scan.mask),
         }
         if self.weights["physics"]:
             found["physics"] = self._consistency(estimate, scan)
