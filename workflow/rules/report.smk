@@ -119,7 +119,7 @@ rule write_resource_page:
         mem_mb=1000,
         runtime=1,
     params:
-        results=config["pathvars"]["results"],
+        results=lambda wildcards, output: str(Path(output.page).parents[1]),
         benchmarks=config["pathvars"]["benchmarks"],
         study=STUDY,
         step_version=step_version("write_resource_page"),
