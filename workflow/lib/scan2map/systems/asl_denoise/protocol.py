@@ -123,7 +123,7 @@ def shares(scorer: Scorer, scene: Scene) -> Iterator[Row]:
         yield from score(scene, few, average, others, f"{condition} other pairs")
 
 
-def residuals(scorer: Scorer, scene: Scene) -> Iterator[Row]:
+def strong_fluctuations(scorer: Scorer, scene: Scene) -> Iterator[Row]:
     """Physics that training did not show: physiological noise of twice the thermal noise."""
     noise = scene.noise._replace(physiological=scene.noise.physiological * 5)
     other = scene._replace(noise=noise)
