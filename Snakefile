@@ -16,6 +16,13 @@ configfile: "config/config.yaml"
 
 
 include: "workflow/rules/common.smk"
+
+
+if config["study"]["container"]:
+
+    container: config["study"]["container"]
+
+
 include: "workflow/rules/check.smk"
 include: "workflow/rules/phantom.smk"
 include: "workflow/rules/ingest.smk"
