@@ -100,7 +100,10 @@ def test_lesions_and_edges_of_a_perfect_linear_method(denoise_scorer, denoise_sc
 
 def test_whole_protocol_gives_the_tables_columns_and_summaries(denoise_scorer, denoise_scene):
     with torch.inference_mode():
-        rows = [*protocol.shares(denoise_scorer, denoise_scene), *protocol.strong_fluctuations(denoise_scorer, denoise_scene)]
+        rows = [
+            *protocol.shares(denoise_scorer, denoise_scene),
+            *protocol.strong_fluctuations(denoise_scorer, denoise_scene),
+        ]
     table = with_summaries(model_table(rows))
     assert list(table.columns) == list(DICTIONARY)
     assert table["value"].notna().all()

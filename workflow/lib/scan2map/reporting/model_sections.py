@@ -33,14 +33,14 @@ def _companions(wanted: PredictedMap, maps: Iterable[PredictedMap]) -> list[Pred
 
 def _shown(system: str, item: PredictedMap) -> dict:
     scale = "same" if item.role in SAME_SCALE else item.role
-    words = {"name": NAMES[item.role], "label": item.label, "group": f"{system}-{scale}"}
+    words = {"name": item.name_shown or NAMES[item.role], "label": item.label, "group": f"{system}-{scale}"}
     return words | {"range": item.display, "colour_map": item.colour_map}
 
 
 def _figure(system: str, wanted: PredictedMap, maps: tuple[PredictedMap, ...], trained_on: str) -> FigureSpec:
     items = _companions(wanted, maps)
     inputs = {item.name: f"{system}.{item.name}" for item in items} | {"mask": MASKS[wanted.datatype]}
-    words = " ".join(f"{NAMES[item.role]}: {item.description}" for item in items)
+    words = " ".join(f"{item.name_shown or NAMES[item.role]}: {item.description}" for item in items)
     return FigureSpec(
         id=f"{system}-{wanted.name}",
         title=wanted.label,
