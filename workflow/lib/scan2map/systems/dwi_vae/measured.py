@@ -109,8 +109,9 @@ def save_session(session: Session, path: Path) -> None:
     save_subject(path, arrays, sigma=session.sigma, measured=True)
 
 
-# Settings that decide what a prepared scan is.
-PREPARING = ("model", "b_max_s_per_mm2", "simulation", "network")
+# Settings that decide what a prepared scan is; of the network, these two.
+PREPARING = ("model", "b_max_s_per_mm2", "simulation")
+PREPARING_NETWORK = ("design", "spatial")
 KEPT_SCANS = 16
 
 
@@ -120,8 +121,9 @@ def load_scan(path: Path, settings: Mapping[str, Any]) -> Scan:
     The latest ones are kept: a training asks for its constants, its samples and its validation.
     """
     path = Path(path)
-    deciding = {key: settings[key] for key in PREPARING}
-    return _loaded(path, path.stat().st_mtime_ns, json.dumps(deciding, sort_keys=True))
+    network = {key: settings["network"][key] for key in PREPARING_NETWORK}
+    deciding = {key: settings[key] for key in PREPARING} | {"network": network}
+    return _loaded(path.resolve(), path.stat().st_mtime_ns, json.dumps(deciding, sort_keys=True))
 
 
 @lru_cache(maxsize=KEPT_SCANS)
