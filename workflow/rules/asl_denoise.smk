@@ -18,7 +18,7 @@ rule tabulate_denoising:
     threads: 1
     resources:
         mem_mb=1000,
-        runtime=2,
+        runtime=1,
     params:
         settings=BOOTSTRAP,
         variant=LEARNING.own("asl_denoise"),
