@@ -10,6 +10,7 @@ from scan2map.phantom.slices.perfusion import seeded
 from scan2map.systems.asl_denoise import baselines, detail, protocol
 from scan2map.systems.asl_denoise.evaluate import with_summaries
 from scan2map.systems.asl_denoise.reference import Average, require_independent
+from scan2map.training.split import read_split, subjects
 
 
 def test_a_reference_that_shares_pairs_with_its_input_is_refused(denoise_scene):
@@ -115,3 +116,13 @@ def test_whole_protocol_gives_the_tables_columns_and_summaries(denoise_scorer, d
     filters = [of["synthetic share=20", name] for name in ("gaussian06", "gaussian10", "nlm", "tv")]
     assert of["synthetic share=20", "classical"] == max(filters)
     assert not table.duplicated(["condition", "method", "roi", "metric"]).any()
+
+
+def test_folds_leave_each_of_five_subjects_out_once():
+    rows = read_split("config/split.tsv")
+    folds = [f"loso{number}" for number in range(1, 6)]
+    tested = [subjects(rows, "phantom", fold, "test") for fold in folds]
+    assert sorted(label for labels in tested for label in labels) == ["L01", "L02", "L03", "L04", "L05"]
+    for fold, labels in zip(folds, tested, strict=True):
+        assert len(labels) == 1
+        assert len({*subjects(rows, "phantom", fold, "train"), *labels}) == 5

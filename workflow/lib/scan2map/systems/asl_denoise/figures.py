@@ -99,7 +99,9 @@ def agreement_numbers(scene: Scene, images: Mapping[str, torch.Tensor]) -> tuple
 
 def plot_agreement(voxels: pd.DataFrame, figures: pd.DataFrame) -> Figure:
     """Difference from the truth over the mean of both: voxels, bias, limits of agreement, regression line."""
-    figure, panels = pyplot().subplots(1, len(METHODS), figsize=(11, 3.2), layout="constrained", sharey=True)
+    figure, panels = pyplot().subplots(
+        1, len(METHODS), figsize=(11, 3.2), layout="constrained", sharex=True, sharey=True
+    )
     for axes, found in zip(panels, figures.itertuples(), strict=True):
         estimate, truth = voxels[found.method], voxels[TRUTH]
         mean = (estimate + truth) / 2
