@@ -126,3 +126,11 @@ def test_folds_leave_each_of_five_subjects_out_once():
     for fold, labels in zip(folds, tested, strict=True):
         assert len(labels) == 1
         assert len({*subjects(rows, "phantom", fold, "train"), *labels}) == 5
+
+
+def test_a_protocol_without_detail_has_no_filters(denoise_scorer, denoise_scene):
+    brief = denoise_scorer.settings | {"evaluation": denoise_scorer.settings["evaluation"] | {"detail": False}}
+    with torch.inference_mode():
+        rows = protocol.shares(denoise_scorer._replace(settings=brief), denoise_scene)
+        table = with_summaries(model_table(rows))
+    assert set(table["method"]) == {"averaging", "network", "single", "seed-1", "seed-2"}

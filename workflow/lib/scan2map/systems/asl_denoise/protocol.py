@@ -112,12 +112,16 @@ def score(
 
 
 def shares(scorer: Scorer, scene: Scene) -> Iterator[Row]:
-    """Averaging, filters and networks on every share of the pairs, against the truth and against the other pairs."""
-    truth, mask = Average(scene.slices.clean()), scene.slices.mask
-    for share, average, others in scene.averages(scorer.settings["evaluation"]["shares"]):
+    """Averaging, filters and networks on every share of the pairs, against the truth and against the other pairs.
+
+    The filters do not depend on the networks: only a protocol with ``detail`` has them.
+    """
+    truth, mask, protocol = Average(scene.slices.clean()), scene.slices.mask, scorer.settings["evaluation"]
+    for share, average, others in scene.averages(protocol["shares"]):
         condition = f"{scene.acquisition} share={100 * share:g}"
         networks = scorer.denoised(average.image, mask)
-        filters = classical_filters(average.image, mask, scene.sigma(len(average.pairs)))
+        sigma = scene.sigma(len(average.pairs))
+        filters = classical_filters(average.image, mask, sigma) if protocol["detail"] else {}
         yield from score(scene, {AVERAGING: average.image, **filters, **networks}, average, truth, condition)
         few = {AVERAGING: average.image, NETWORK: networks[NETWORK]}
         yield from score(scene, few, average, others, f"{condition} other pairs")
