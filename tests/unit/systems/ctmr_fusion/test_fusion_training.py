@@ -31,6 +31,13 @@ def test_every_design_gives_an_image(fusion_head, fusion_settings, design, dimen
     assert network(batch["target"], batch["condition"], torch.tensor([500])).shape == batch["target"].shape
 
 
+def awaken(network):
+    """MONAI starts its last layers at zero: until they have learned, nothing reaches the result."""
+    for layer in network.denoiser.modules():
+        if isinstance(layer, torch.nn.Conv2d) and not layer.weight.any():
+            torch.nn.init.normal_(layer.weight, std=0.1)
+
+
 def test_pooled_conditions_do_not_know_where_things_are(fusion_head, fusion_settings):
     batch = batch_of(fusion_head, fusion_settings, 1)
     seen, flipped, time = batch["condition"], batch["condition"].flip(2, 3), torch.tensor([500])
@@ -39,9 +46,7 @@ def test_pooled_conditions_do_not_know_where_things_are(fusion_head, fusion_sett
         torch.manual_seed(1)
         fusion_settings["network"]["design"] = design
         network = training.build_network(fusion_settings).eval()
-        for layer in network.denoiser.modules():
-            if isinstance(layer, torch.nn.Conv2d) and not layer.weight.any():
-                torch.nn.init.normal_(layer.weight, std=0.1)
+        awaken(network)
         noisy = torch.randn_like(batch["target"])
         with torch.no_grad():
             first, other = network(noisy, seen, time), network(noisy, flipped, time)
@@ -112,6 +117,7 @@ def test_calibration_gives_intervals_that_cover_and_honest_probabilities(fusion_
 
 def test_draws_differ_and_repeat(fusion_head, fusion_settings):
     network = training.build_network(fusion_settings).eval()
+    awaken(network)
     seen = batch_of(fusion_head, fusion_settings, 1)["condition"]
     with torch.inference_mode():
         first, again = (training.draw_images(network, seen, fusion_settings["sampling"], 2) for _ in range(2))

@@ -64,11 +64,13 @@ class PooledEncoder(nn.Module):
 
 
 class FusionDiffusion(nn.Module):
-    """Predicts the velocity of a noisy fused image given MRI and CT of the same place; and lesions.
+    """Predicts the clean image behind a noisy fused one, given MRI and CT of the same place; and lesions.
 
-    The conditions enter as channels beside the noisy image (``spatial``), as one pooled vector each through
-    cross-attention (``pooled``: no image of where anything is), or alone, without noise and time (``one_pass``: a plain
-    U-Net). With ``dimensions: 2`` slices are denoised one by one; the lesion heads always see the stack.
+    The denoiser says how much of the CT each voxel takes and what is to be added: clean = (1 − w) MRI + w CT + r. Both
+    sources reach the result undiminished, and what must be learned is smooth. The conditions enter as channels beside
+    the noisy image (``spatial``), as one pooled vector each through cross-attention (``pooled``: no image of where
+    anything is, and no sources to mix), or alone, without noise and time (``one_pass``: a plain U-Net). With
+    ``dimensions: 2`` slices are denoised one by one; the lesion heads always see the stack.
 
     Args:
         settings: block ``network``.
@@ -83,7 +85,7 @@ class FusionDiffusion(nn.Module):
         self.denoiser = DiffusionModelUNet(
             spatial_dims=self.dimensions,
             in_channels=1 if pooled else 1 + channels,
-            out_channels=1,
+            out_channels=1 if pooled else 2,
             channels=widths,
             attention_levels=levels,
             num_res_blocks=settings["residual_blocks"],
@@ -102,11 +104,11 @@ class FusionDiffusion(nn.Module):
         self.register_buffer("interval_floor", torch.zeros(()))
 
     def forward(self, noisy: torch.Tensor, condition: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-        """The velocity, or with ``one_pass`` the fused image itself.
+        """The clean image, −1 to 1 but for errors.
 
         Args:
             noisy: (batch, 1, x, y, z).
-            condition: (batch, channels, x, y, z).
+            condition: (batch, channels, x, y, z), −1 to 1; the MRI first, the CT through its widest window last.
             time: time step of each sample, (batch,).
         """
         depth = noisy.shape[-1]
@@ -118,10 +120,12 @@ class FusionDiffusion(nn.Module):
         return stacks(found, depth) if self.dimensions == 2 else found
 
     def _denoise(self, noisy: torch.Tensor, condition: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-        if self.design != "pooled":
-            return self.denoiser(torch.cat([noisy, condition], dim=1), time)
-        words = [encoder(condition[:, i : i + 1]) for i, encoder in enumerate(self.encoders)]
-        return self.denoiser(noisy, time, context=torch.stack(words, dim=1))
+        if self.design == "pooled":
+            words = [encoder(condition[:, i : i + 1]) for i, encoder in enumerate(self.encoders)]
+            return self.denoiser(noisy, time, context=torch.stack(words, dim=1))
+        share, rest = self.denoiser(torch.cat([noisy, condition], dim=1), time).chunk(2, dim=1)
+        weight = torch.sigmoid(share)
+        return (1 - weight) * condition[:, :1] + weight * condition[:, -1:] + rest
 
     def lesion_probability(self, fused: torch.Tensor) -> torch.Tensor:
         """Calibrated probability of lesion from a fused image, (batch, 1, x, y, z)."""

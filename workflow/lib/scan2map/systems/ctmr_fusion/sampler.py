@@ -15,8 +15,8 @@ Guide = Callable[[torch.Tensor, float], torch.Tensor]
 
 
 def schedule() -> DDIMScheduler:
-    """The noise schedule of training and sampling: 1000 steps, images within −1 to 1, velocity predicted."""
-    return DDIMScheduler(num_train_timesteps=TRAIN_STEPS, schedule="scaled_linear_beta", prediction_type="v_prediction")
+    """The noise schedule of training and sampling: 1000 steps, images within −1 to 1, the clean image predicted."""
+    return DDIMScheduler(num_train_timesteps=TRAIN_STEPS, schedule="scaled_linear_beta", prediction_type="sample")
 
 
 def set_steps(scheduler: DDIMScheduler, steps: int) -> torch.Tensor:
@@ -38,14 +38,8 @@ def set_steps(scheduler: DDIMScheduler, steps: int) -> torch.Tensor:
     return scheduler.timesteps
 
 
-def clean_image(scheduler: DDIMScheduler, velocity: torch.Tensor, noisy: torch.Tensor, time: int) -> torch.Tensor:
-    """The image that a velocity means: √ᾱ x − √(1−ᾱ) v, within −1 to 1 (Salimans and Ho 2022)."""
-    share = scheduler.alphas_cumprod[time]
-    return (share.sqrt() * noisy - (1 - share).sqrt() * velocity).clamp(-1, 1)
-
-
 def strided_ddpm_step(
-    scheduler: DDIMScheduler, velocity: torch.Tensor, time: int, noisy: torch.Tensor, generator
+    scheduler: DDIMScheduler, clean: torch.Tensor, time: int, noisy: torch.Tensor, generator: torch.Generator
 ) -> torch.Tensor:
     """The document's step: DDPM's posterior of the neighbouring time step, used to jump many (a marked, wrong variant).
 
@@ -54,7 +48,6 @@ def strided_ddpm_step(
     """
     share, before = scheduler.alphas_cumprod[time], scheduler.alphas_cumprod[max(time - 1, 0)]
     beta = 1 - share / before
-    clean = clean_image(scheduler, velocity, noisy, time)
     mean = before.sqrt() * beta / (1 - share) * clean + (share / before).sqrt() * (1 - before) / (1 - share) * noisy
     noise = torch.randn(noisy.shape, generator=generator, device=noisy.device)
     return mean + (beta * (1 - before) / (1 - share)).sqrt() * noise * bool(time > 0)
@@ -71,7 +64,7 @@ def sample(
     """Draw images from noise.
 
     Args:
-        denoise: velocity of a noisy image at a time step.
+        denoise: clean image behind a noisy one at a time step.
         shape: of the images.
         steps: network evaluations.
         generator: of the first noise; its device is the device of the images.
@@ -86,12 +79,12 @@ def sample(
     times = set_steps(scheduler, steps).tolist()
     noisy = torch.randn(shape, generator=generator, device=device)
     for done, time in enumerate(times):
-        velocity = denoise(noisy, time)
-        change = guide(clean_image(scheduler, velocity, noisy, time), done / steps) if guide else 0.0
+        clean = denoise(noisy, time).clamp(-1, 1)
+        change = guide(clean, done / steps) if guide else 0.0
         if sampler == "ddim":
-            noisy, _ = scheduler.step(velocity, time, noisy)
+            noisy, _ = scheduler.step(clean, time, noisy)
         else:
-            noisy = strided_ddpm_step(scheduler, velocity, time, noisy, generator)
+            noisy = strided_ddpm_step(scheduler, clean, time, noisy, generator)
         lands = time - TRAIN_STEPS // steps
         noisy = noisy + (scheduler.alphas_cumprod[lands] if lands >= 0 else torch.ones(())).sqrt().to(device) * change
     return noisy.clamp(-1, 1)

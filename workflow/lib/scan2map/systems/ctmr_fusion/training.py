@@ -78,7 +78,7 @@ def lesion_loss(logits: torch.Tensor, lesion: torch.Tensor) -> torch.Tensor:
 
 
 class FusionModule(TrainedModule):
-    """Velocity of the noisy target, and both lesion heads.
+    """The clean image behind a noisy target, and both lesion heads.
 
     Args:
         network: to train.
@@ -95,9 +95,8 @@ class FusionModule(TrainedModule):
         time = torch.randint(0, TRAIN_STEPS, (len(target),), device=self.device)
         noise = torch.randn_like(target)
         noisy = self.scheduler.add_noise(target, noise, time)
-        one_pass = self.network.design == "one_pass"
-        wanted = target if one_pass else self.scheduler.get_velocity(target, noise, time)
-        parts = {"image": functional.mse_loss(self.network(noisy, batch["condition"], time), wanted)}
+        found = self.network(noisy, batch["condition"], time)
+        parts = {"image": functional.mse_loss(found, target)}
         seen = SCALE * target + HEAD_NOISE * torch.randn_like(target)
         parts["lesion_fused"] = lesion_loss(self.network.lesion(seen), batch["lesion"])
         parts["lesion_stacked"] = lesion_loss(self.network.lesion_stacked(SCALE * batch["condition"]), batch["lesion"])
