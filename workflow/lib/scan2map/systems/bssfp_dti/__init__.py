@@ -30,11 +30,11 @@ MAPS = (
     ),
     PredictedMap(
         "fa_dwi", "dwi", description="Fractional anisotropy measured by the session's diffusion scan.",
-        entities=_entities("measured", "FA"), role="baseline", of="fa", **_FA,
+        entities=_entities("measured", "FA"), role="baseline", of="fa", name_shown="Diffusion scan", **_FA,
     ),
     PredictedMap(
         "md_dwi", "dwi", description="Mean diffusivity measured by the session's diffusion scan.",
-        entities=_entities("measured", "MD"), role="baseline", of="md", **_MD,
+        entities=_entities("measured", "MD"), role="baseline", of="md", name_shown="Diffusion scan", **_MD,
     ),
     PredictedMap(
         "fa_sd", "dwi", description="Standard deviation of the members' fractional anisotropy.",
