@@ -16,6 +16,13 @@ configfile: "config/config.yaml"
 
 
 include: "workflow/rules/common.smk"
+
+
+if config["study"]["container"]:
+
+    container: config["study"]["container"]
+
+
 include: "workflow/rules/check.smk"
 include: "workflow/rules/phantom.smk"
 include: "workflow/rules/ingest.smk"
@@ -27,6 +34,7 @@ include: "workflow/rules/bssfp.smk"
 include: "workflow/rules/ctmr.smk"
 include: "workflow/rules/learn.smk"
 include: "workflow/rules/asl_quantnet.smk"
+include: "workflow/rules/asl_denoise.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/describe.smk"
 include: "workflow/rules/report.smk"

@@ -15,6 +15,7 @@ def main(smk):
             subject=smk.wildcards.subject,
             session=smk.wildcards.session,
             compute=smk.params.compute,
+            checkpoints=smk.params.checkpoints,
         )
 
 

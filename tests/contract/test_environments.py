@@ -50,3 +50,23 @@ def test_gpl_software_is_never_imported(root):
 def test_test_files_have_names_of_their_own(root):
     names = [path.name for path in (root / "tests").rglob("test_*.py")]
     assert len(names) == len(set(names)), "pytest imports test files by their name"
+
+
+def test_a_container_of_the_settings_holds_every_step(root):
+    from snakemake.api import SnakemakeApi
+    from snakemake.settings.types import ConfigSettings, OutputSettings, Quietness, ResourceSettings
+
+    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+        parsed = api.workflow(
+            resource_settings=ResourceSettings(cores=1),
+            config_settings=ConfigSettings(config={"study": {"container": "scan2map.sif"}}),
+            snakefile=root / "Snakefile",
+            workdir=root,
+        )
+        assert {rule.container_img for rule in parsed._workflow.rules if rule.script} == {"scan2map.sif"}
+
+
+def test_the_image_installs_the_lock(root):
+    definition = (root / "envs" / "apptainer.def").read_text()
+    copied = re.search(r"^ +envs/local\.lock (\S+)$", definition, re.MULTILINE)
+    assert f"--requirement {copied[1]}" in definition

@@ -98,3 +98,12 @@ def test_rule_files_hold_rules_only(root):
 
 def test_workflow_is_not_a_python_package(root):
     assert not (root / "workflow" / "__init__.py").exists()
+
+
+def test_pages_and_validation_tables_are_in_snakemakes_own_report(rules):
+    elsewhere = {"merge_validation"}  # the project's own tables, in docs/
+    shown = re.compile(r"\.html$|/validation/[^/]+(?<!_rail)\.tsv$")
+    wanted = [rule for rule in rules if rule.name not in elsewhere and any(shown.search(str(p)) for p in rule.output)]
+    assert len(wanted) >= 8
+    listed = [rule for rule in wanted if any("report" in path.flags for path in rule.output)]
+    assert [rule.name for rule in listed] == [rule.name for rule in wanted]

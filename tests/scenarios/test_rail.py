@@ -3,9 +3,13 @@
 import csv
 import math
 import re
+from pathlib import Path
 
 import pytest
 from clone import Clone, clone
+
+from scan2map.outputs import kinds
+from scan2map.reporting.crate import find_results
 
 STUDY = {
     "study": {"title": "Thumbnail"},
@@ -64,6 +68,19 @@ def test_maps_carry_sidecars_with_step_and_units(study):
         sidecar = json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())
         assert sidecar["GeneratedBy"]["Step"] == "fit_tensor"
         assert sidecar["Units"]
+
+
+def test_the_page_of_outputs_names_every_kind_of_file(study):
+    page = (study / "docs/outputs.md").read_text()
+    made = kinds(find_results(study / "results"))
+    assert len(made) > 60
+    sections = {section.split("/`", 1)[0].strip(" `"): section for section in page.split("\n## ")[1:]}
+    missing = [
+        kind
+        for kind in made
+        if f"| `{Path(kind).name.removeprefix('sub-X_ses-Y_')}` |" not in sections.get(Path(kind).parent.as_posix(), "")
+    ]
+    assert not missing
 
 
 def test_the_bids_data_set_is_valid(study):

@@ -36,6 +36,15 @@ def test_a_model_on_a_device_that_is_absent_stops_a_local_run(monkeypatch):
     doctor.require_engines(configured(learning={"systems": ["asl_quantnet"]}))
 
 
+def test_a_check_without_torch_says_that_it_did_not_look(monkeypatch):
+    monkeypatch.setattr(doctor, "INTAKE_PROGRAMS", {})
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    assert doctor.UNSEEN in doctor.check(configured(study={"device": "cuda"}), [])
+    gpu = {"asl_quantnet": {"compute": {"device": "cuda"}}}
+    assert doctor.UNSEEN in doctor.check(configured(learning={"systems": ["asl_quantnet"], "overrides": gpu}), [])
+    assert doctor.UNSEEN not in doctor.check(configured(), [])
+
+
 def test_input_folders_that_do_not_exist_are_listed(monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "INTAKE_PROGRAMS", {})
     rows = [

@@ -22,7 +22,7 @@ rule average_delays:
     benchmark:
         "<benchmarks>/average_delays/sub-{subject}_ses-{session}.tsv"
     conda:
-        "../../envs/imaging.yaml"
+        "../../envs/training.yaml"
     threads: 1
     resources:
         mem_mb=1500,

@@ -42,7 +42,7 @@ rule describe_run:
         mem_mb=2000,
         runtime=10,
     params:
-        root=config["pathvars"]["results"],
+        root=lambda wildcards, output: str(Path(output.crate).parent),
         title=config["study"]["title"],
         step_version=step_version("describe_run"),
     script:

@@ -133,10 +133,19 @@ rule predict_maps:
     resources:
         mem_mb=lambda wildcards, attempt: attempt
         * LEARNING.compute(wildcards.system)["mem_mb"],
-        runtime=lambda wildcards, attempt: 30 * attempt,
+        runtime=lambda wildcards, attempt: attempt
+        * LEARNING.prediction_minutes(wildcards.system),
         gpu=lambda wildcards: min(1, LEARNING.gpus(wildcards.system)),
     params:
         compute=lambda wildcards: LEARNING.compute(wildcards.system),
+        # Outside the outputs: a system that fits the session goes on where it was.
+        checkpoints=lambda wildcards, output: str(
+            Path(output.maps).parents[3]
+            / "checkpoints"
+            / "predict"
+            / wildcards.system
+            / f"sub-{wildcards.subject}_ses-{wildcards.session}"
+        ),
         step_version=lambda wildcards: step_version(f"predict_{wildcards.system}"),
     script:
         "../../scripts/predict_maps.py"
@@ -195,7 +204,12 @@ rule validate_model:
         ),
         targets=TARGETS,
     output:
-        table="<results>/validation/{system}.tsv",
+        table=report(
+            "<results>/validation/{system}.tsv",
+            caption="../report/captions/validation.rst",
+            category="Validation",
+            labels={"table": "{system}"},
+        ),
     log:
         "<logs>/validate_model/{system}.log",
     conda:
@@ -263,7 +277,12 @@ rule write_model_page:
     input:
         package=lambda wildcards: LEARNING.package(wildcards.system),
     output:
-        page="<results>/report/model-{system}.html",
+        page=report(
+            "<results>/report/model-{system}.html",
+            caption="../report/captions/model.rst",
+            category="Models",
+            labels={"system": "{system}"},
+        ),
     log:
         "<logs>/write_model_page/{system}.log",
     conda:

@@ -38,7 +38,12 @@ rule write_subject_page:
             wildcards.subject, wildcards.session, LOGS
         ),
     output:
-        page="<results>/report/sub-{subject}_ses-{session}.html",
+        page=report(
+            "<results>/report/sub-{subject}_ses-{session}.html",
+            caption="../report/captions/session.rst",
+            category="Sessions",
+            labels={"subject": "{subject}", "session": "{session}"},
+        ),
     log:
         "<logs>/write_subject_page/sub-{subject}_ses-{session}.log",
     benchmark:
@@ -83,7 +88,12 @@ rule write_group_page:
         cards=expand("<results>/report/model-{system}.html", system=LEARNING.systems),
         notes=lambda wildcards: [note["note"] for note in status.failure_notes(LOGS)],
     output:
-        page="<results>/report/index.html",
+        page=report(
+            "<results>/report/index.html",
+            caption="../report/captions/study.rst",
+            category="Study",
+            labels={"page": "study"},
+        ),
     log:
         "<logs>/write_group_page/write_group_page.log",
     benchmark:
@@ -108,7 +118,12 @@ rule write_resource_page:
     input:
         page=rules.write_group_page.output.page,
     output:
-        page="<results>/report/resources.html",
+        page=report(
+            "<results>/report/resources.html",
+            caption="../report/captions/resources.rst",
+            category="Study",
+            labels={"page": "resources"},
+        ),
         table="<results>/report/resources.tsv",
     log:
         "<logs>/write_resource_page/write_resource_page.log",
@@ -119,7 +134,7 @@ rule write_resource_page:
         mem_mb=1000,
         runtime=1,
     params:
-        results=config["pathvars"]["results"],
+        results=lambda wildcards, output: str(Path(output.page).parents[1]),
         benchmarks=config["pathvars"]["benchmarks"],
         study=STUDY,
         step_version=step_version("write_resource_page"),

@@ -98,7 +98,12 @@ rule validate_asl:
         ],
         targets="workflow/report/targets/asl.yaml",
     output:
-        table="<results>/validation/asl.tsv",
+        table=report(
+            "<results>/validation/asl.tsv",
+            caption="../report/captions/validation.rst",
+            category="Validation",
+            labels={"table": "asl"},
+        ),
     log:
         "<logs>/validate_asl/validate_asl.log",
     conda:

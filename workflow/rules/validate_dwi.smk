@@ -119,7 +119,12 @@ rule validate_dwi:
         ],
         targets="workflow/report/targets/dwi.yaml",
     output:
-        table="<results>/validation/dwi.tsv",
+        table=report(
+            "<results>/validation/dwi.tsv",
+            caption="../report/captions/validation.rst",
+            category="Validation",
+            labels={"table": "dwi"},
+        ),
     log:
         "<logs>/validate_dwi/validate_dwi.log",
     conda:

@@ -12,7 +12,12 @@ rule validate_rail:
         ],
         targets="workflow/report/targets/rail.yaml",
     output:
-        table="<results>/validation/rail.tsv",
+        table=report(
+            "<results>/validation/rail.tsv",
+            caption="../report/captions/validation.rst",
+            category="Validation",
+            labels={"table": "rail"},
+        ),
     log:
         "<logs>/validate_rail/validate_rail.log",
     conda:

@@ -38,6 +38,17 @@ def test_similarity_is_one_only_where_the_source_is_kept():
     assert scores.ssim_inside(fused, texture(1), left) < 0.3
 
 
+def test_what_lies_outside_the_region_has_no_influence():
+    inside = EVERYWHERE.copy()
+    inside[30:] = False
+    changed = np.where(inside, texture(1), 2.0)
+    assert scores.ssim_inside(changed, texture(1), inside) == pytest.approx(1.0)
+    noisy = texture(1) + 0.3 * texture(2)
+    assert scores.ssim_inside(np.where(inside, noisy, 2.0), texture(1), inside) == pytest.approx(
+        scores.ssim_inside(noisy, texture(1), inside)
+    )
+
+
 def test_noise_ratio_by_hand_and_with_a_fixed_range():
     source = 0.1 * texture(1)
     assert scores.psnr_inside(source + 0.4, source, EVERYWHERE) == pytest.approx(20.0)  # 10 log10(16 / 0.16)
@@ -81,7 +92,7 @@ def test_the_composite_of_the_documents_regions_is_optimal_for_its_scores():
     mri, ct = texture(1), texture(2)
     found = scores.fusion_scores(np.where(bone, ct, mri), mri, ct, brain, bone)
     average = scores.fusion_scores((mri + ct) / 2, mri, ct, brain, bone)
-    assert found["brain_ssim"] == pytest.approx(1)
+    assert found["brain_ssim"] == pytest.approx(1.0)
     assert found["bone_psnr"] == np.inf
     assert all(found[name] > average[name] for name in ("brain_ssim", "bone_psnr", "mutual_information", "qabf"))
     assert found["seam_gradient"] > average["seam_gradient"]

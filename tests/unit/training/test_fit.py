@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from scan2map.errors import SettingError
 from scan2map.training.fit import fit_job
-from scan2map.training.results import read_summary
+from scan2map.training.package import read_summary
 
 
 @pytest.fixture

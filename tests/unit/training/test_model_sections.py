@@ -9,6 +9,8 @@ from scan2map.reporting.model_sections import absent_section, model_section, pre
 from scan2map.reporting.page import REPORT_FOLDER
 from scan2map.reporting.spec import load_spec
 from scan2map.reporting.states import ModalityState
+from scan2map.systems import load_system
+from scan2map.training.predict import map_name
 
 SETTINGS = {"slices": 3, "picture_width_px": 300, "viewer_voxel_mm": 4}
 
@@ -19,9 +21,10 @@ def files(toy, tmp_path):
     distance = np.linalg.norm(np.indices((12, 12, 12)) - 5.5, axis=0)
     affine = np.diag([2.0, 2, 2, 1])
     save_image(tmp_path / "mask.nii.gz", distance < 5, affine)
+    for wanted in load_system("toy").description.maps:
+        save_image(tmp_path / map_name(wanted, "01", "01"), distance, affine)
     found = prediction_files("toy", tmp_path, "01", "01")
-    for path in found.values():
-        save_image(path, distance, affine)
+    assert len(found) == 3
     write_sidecar(
         found["toy.double"], step="predict_toy", description="d", Model={"Package": "toy@1", "TrainedOn": "ghosts"}
     )

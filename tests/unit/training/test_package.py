@@ -46,6 +46,7 @@ def session(tmp_path):
 
 def predict(package, session, tmp_path, **changes):
     arguments = {"subject": "01", "session": "01", "compute": toy_study.model()["compute"]} | changes
+    arguments |= {"checkpoints": tmp_path / "state"}
     predict_maps("toy", package, session, tmp_path / "maps", **arguments)
     return tmp_path / "maps" / "anat"
 

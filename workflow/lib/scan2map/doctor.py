@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib.util import find_spec
 
 from scan2map.errors import SettingError
 from scan2map.tables import dicom_folder
@@ -13,6 +14,9 @@ INTAKE_PROGRAMS = {
     "bids-validator-deno": "checks the BIDS data set",
 }
 
+# Said where a GPU is asked for and the check runs in an environment without torch (conda).
+UNSEEN = "The GPU was not looked at: there is no torch in this environment; each job looks before it starts."
+
 
 def missing_programs(config: dict) -> list[str]:
     """The programs of the intake that are not on PATH (nothing is needed for input that is BIDS already)."""
@@ -21,6 +25,21 @@ def missing_programs(config: dict) -> list[str]:
     return [
         f"the program {name} ({use}) is not on PATH" for name, use in INTAKE_PROGRAMS.items() if not shutil.which(name)
     ]
+
+
+def wants_gpu(config: dict) -> bool:
+    """Whether anything in the study is to run on a GPU."""
+    return config["study"]["device"] != "cpu" or any(
+        model["compute"]["device"] != "cpu" for model in _models(config).values()
+    )
+
+
+def _models(config: dict) -> dict[str, dict]:
+    """The settings of the study's learned systems."""
+    from scan2map.training.settings import load_model
+
+    settings = config["learning"]
+    return {name: load_model(name, settings["overrides"].get(name)) for name in settings["systems"]}
 
 
 def missing_device(config: dict) -> list[str]:
@@ -35,11 +54,9 @@ def missing_device(config: dict) -> list[str]:
 def missing_model_devices(config: dict) -> list[str]:
     """What the study's learned systems lack on this machine: the device and the precision that their settings name."""
     from scan2map.training import devices
-    from scan2map.training.settings import load_model
 
-    settings = config["learning"]
-    models = {name: load_model(name, settings["overrides"].get(name)) for name in settings["systems"]}
-    return [f"{name}: {problem}" for name, model in models.items() for problem in devices.missing(model["compute"])]
+    found = _models(config).items()
+    return [f"{name}: {problem}" for name, model in found for problem in devices.missing(model["compute"])]
 
 
 def missing_fsl(config: dict) -> list[str]:
@@ -65,12 +82,16 @@ def missing_atlases(config: dict, participants: list[dict]) -> list[str]:
     return missing_native_atlases(config["anat"]["native_atlases"], scans)
 
 
+def devices_can_be_told(config: dict) -> bool:
+    """Whether this process can look at the devices: the environment of the intake has no torch."""
+    return not wants_gpu(config) or find_spec("torch") is not None
+
+
 def problems(config: dict, participants: list[dict]) -> list[str]:
     """Every problem that would stop a run or a session, each as one sentence."""
     return [
         *missing_programs(config),
-        *missing_device(config),
-        *missing_model_devices(config),
+        *(missing_device(config) + missing_model_devices(config) if devices_can_be_told(config) else []),
         *missing_fsl(config),
         *missing_inputs(config, participants),
         *missing_atlases(config, participants),
@@ -102,4 +123,5 @@ def check(config: dict, participants: list[dict]) -> str:
     found = problems(config, participants)
     if found:
         raise SettingError("Not ready to run:\n  - " + "\n  - ".join(found))
-    return f"Ready: {len(participants)} sessions, device {config['study']['device']}, all programs found."
+    ready = f"Ready: {len(participants)} sessions, device {config['study']['device']}, all programs found."
+    return ready if devices_can_be_told(config) else f"{ready} {UNSEEN}"

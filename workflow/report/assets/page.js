@@ -27,6 +27,18 @@ function startCompare(box) {
   };
   buttons.forEach((button, index) => button.addEventListener("click", () => { show(index); }));
   flicker.addEventListener("click", () => play(timer === null));
+  const pictures = box.querySelector(".shots");
+  let before = 0;
+  pictures.addEventListener("mouseenter", () => { before = place; if (timer === null) step(); });
+  pictures.addEventListener("mouseleave", () => { if (timer === null) show(before); });
+  box.tabIndex = 0;
+  box.addEventListener("keydown", (event) => {
+    const move = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (move) show((place + move + shots.length) % shots.length);
+    else if (event.key === "f") play(timer === null);
+    else return;
+    event.preventDefault();
+  });
   box.classList.add("live");
   box.querySelector(".controls").hidden = false;
   show(0);

@@ -10,6 +10,7 @@ from scan2map.phantom.slices.perfusion import seeded
 from scan2map.systems.asl_denoise import baselines, detail, protocol
 from scan2map.systems.asl_denoise.evaluate import with_summaries
 from scan2map.systems.asl_denoise.reference import Average, require_independent
+from scan2map.training.split import read_split, subjects
 
 
 def test_a_reference_that_shares_pairs_with_its_input_is_refused(denoise_scene):
@@ -100,7 +101,10 @@ def test_lesions_and_edges_of_a_perfect_linear_method(denoise_scorer, denoise_sc
 
 def test_whole_protocol_gives_the_tables_columns_and_summaries(denoise_scorer, denoise_scene):
     with torch.inference_mode():
-        rows = [*protocol.shares(denoise_scorer, denoise_scene), *protocol.residuals(denoise_scorer, denoise_scene)]
+        rows = [
+            *protocol.shares(denoise_scorer, denoise_scene),
+            *protocol.strong_fluctuations(denoise_scorer, denoise_scene),
+        ]
     table = with_summaries(model_table(rows))
     assert list(table.columns) == list(DICTIONARY)
     assert table["value"].notna().all()
@@ -112,3 +116,21 @@ def test_whole_protocol_gives_the_tables_columns_and_summaries(denoise_scorer, d
     filters = [of["synthetic share=20", name] for name in ("gaussian06", "gaussian10", "nlm", "tv")]
     assert of["synthetic share=20", "classical"] == max(filters)
     assert not table.duplicated(["condition", "method", "roi", "metric"]).any()
+
+
+def test_folds_leave_each_of_five_subjects_out_once():
+    rows = read_split("config/split.tsv")
+    folds = [f"loso{number}" for number in range(1, 6)]
+    tested = [subjects(rows, "phantom", fold, "test") for fold in folds]
+    assert sorted(label for labels in tested for label in labels) == ["L01", "L02", "L03", "L04", "L05"]
+    for fold, labels in zip(folds, tested, strict=True):
+        assert len(labels) == 1
+        assert len({*subjects(rows, "phantom", fold, "train"), *labels}) == 5
+
+
+def test_a_protocol_without_detail_has_no_filters(denoise_scorer, denoise_scene):
+    brief = denoise_scorer.settings | {"evaluation": denoise_scorer.settings["evaluation"] | {"detail": False}}
+    with torch.inference_mode():
+        rows = protocol.shares(denoise_scorer._replace(settings=brief), denoise_scene)
+        table = with_summaries(model_table(rows))
+    assert set(table["method"]) == {"averaging", "network", "single", "seed-1", "seed-2"}

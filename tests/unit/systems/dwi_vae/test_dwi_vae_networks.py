@@ -3,10 +3,12 @@
 import pytest
 import torch
 
-from scan2map.models.mixture_vae import Mixture, MixtureVae, Neighbourhood, combine
+from scan2map.models.mixture_vae import Mixture, MixtureVae, Neighbourhood, PriorStart, combine
 from scan2map.models.published_vae import PlainNetwork, PublishedVae
 
 OUTPUTS, VOXELS = 4, 6
+LEARNED = (1, 3)  # of the outputs: the first and the last are told relative to the voxel
+INNER = LEARNED[1] - LEARNED[0]
 FEATURES = OUTPUTS + OUTPUTS**2 + 5
 DRAWS = 20_000
 
@@ -21,23 +23,47 @@ def tokens(neighbours=0):
 
 def network(components=1, neighbours=0, latent=6):
     torch.manual_seed(0)
-    centres = torch.randn(components, OUTPUTS)
-    return MixtureVae(FEATURES, OUTPUTS, latent, centres, width=16, depth=2, neighbours=neighbours)
+    start = PriorStart(torch.randn(components, INNER), torch.randn(components, INNER), torch.randn(components))
+    return MixtureVae(FEATURES, OUTPUTS, LEARNED, latent, start, width=16, depth=2, neighbours=neighbours)
+
+
+def whole_prior(net):
+    """Mean and variance of all outputs for one component: standard normal where nothing is learned."""
+    mean, variance = torch.zeros(OUTPUTS), torch.ones(OUTPUTS)
+    mean[slice(*LEARNED)], variance[slice(*LEARNED)] = net.centres[0].detach(), net.log_variances[0].detach().exp()
+    return mean, variance
 
 
 def test_training_starts_at_the_posterior_of_estimate_and_prior():
     """One component: precision-weighted mean; with all information, the estimate itself."""
-    net, given = network(latent=OUTPUTS), tokens()
+    net, given = network(latent=INNER), tokens()
     precision = given[:, 0, OUTPUTS : OUTPUTS + OUTPUTS**2].unflatten(-1, (OUTPUTS, OUTPUTS))
-    prior = torch.diag((-net.log_variances[0]).exp())
-    right = precision @ given[:, 0, :OUTPUTS, None] + prior @ net.centres[0][:, None]
+    mean, variance = whole_prior(net)
+    prior = torch.diag(1 / variance)
+    right = precision @ given[:, 0, :OUTPUTS, None] + prior @ mean[:, None]
     expected = torch.linalg.solve(precision + prior, right)[..., 0]
-    assert torch.allclose(net.decode(net.latents(given)), expected, atol=1e-4)
+    assert torch.allclose(net.decode(net._both(given)[0].mean), expected, atol=1e-4)
+    assert torch.allclose(net.latents(given), expected[:, slice(*LEARNED)], atol=1e-4)
     spread = net.samples(given.repeat(4000, 1, 1), 1)[0].unflatten(0, (4000, VOXELS)).std(0)
     exact = torch.linalg.inv(precision + prior).diagonal(dim1=-2, dim2=-1).sqrt()
     assert spread.detach().numpy() == pytest.approx(exact.detach().numpy(), rel=0.06)
     given[..., OUTPUTS : OUTPUTS + OUTPUTS**2] = 1e6 * torch.eye(OUTPUTS).flatten()
-    assert torch.allclose(net.decode(net.latents(given)), given[:, 0, :OUTPUTS], atol=1e-3)
+    assert torch.allclose(net.decode(net._both(given)[0].mean), given[:, 0, :OUTPUTS], atol=1e-3)
+
+
+def test_what_is_told_relative_to_the_voxel_keeps_a_wide_prior_that_nothing_moves():
+    """Estimates of it are zero in every voxel: a learned prior would shrink onto them and the posterior with it."""
+    net, given = network(components=2, neighbours=26), tokens(26)
+    torch.nn.init.normal_(net.condition.weight)
+    torch.nn.init.normal_(net.outward.weight)
+    prior = net.prior(VOXELS, net.context(given))
+    assert (prior.means[..., net.latent :] == 0).all()
+    assert (prior.log_variances[..., net.latent :] == 0).all()
+    latent = torch.randn(5, net.latent + net.fixed)
+    assert torch.equal(net.decode(latent)[:, [0, 3]], latent[:, net.latent :])
+    matrix, bias = net._linear()
+    torch.nn.init.zeros_(net.decoder[-1].weight)
+    assert torch.allclose((latent.double() @ matrix.T + bias).float(), net.decode(latent), atol=1e-5)
 
 
 def test_product_with_a_mixture_has_its_mean_and_variance():
@@ -65,12 +91,14 @@ def test_strong_and_rounded_information_stays_usable():
 
 
 def test_divergence_from_one_gaussian_is_the_closed_form():
-    net, given = network(), tokens()
+    net, given = network(latent=INNER), tokens()
     with torch.no_grad():
         net.centres.uniform_(-1, 1)
         posterior = net.posterior(given, None, net.prior(VOXELS, None))
         drawn = net.draw(given.repeat(DRAWS, 1, 1))[1].reshape(DRAWS, VOXELS).mean(0)
-        prior = torch.distributions.MultivariateNormal(net.centres[0], torch.diag(net.log_variances[0].exp()))
+        mean, variance = torch.zeros(OUTPUTS), torch.ones(OUTPUTS)
+        mean[:INNER], variance[:INNER] = net.centres[0], net.log_variances[0].exp()  # z begins with what is learned
+        prior = torch.distributions.MultivariateNormal(mean, torch.diag(variance))
         told = torch.distributions.MultivariateNormal(posterior.mean, scale_tril=posterior.factor)
         exact = torch.distributions.kl_divergence(told, prior)
     assert drawn.numpy() == pytest.approx(exact.numpy(), rel=0.03)
@@ -78,11 +106,12 @@ def test_divergence_from_one_gaussian_is_the_closed_form():
 
 def test_mixture_prior_is_that_of_torch_distributions():
     net = network(components=3)
-    latent = torch.randn(5, 6)
+    latent = torch.randn(5, 6 + net.fixed)
     found = net.prior(5, None).log_joint(latent).logsumexp(-1)
     parts = torch.distributions.Independent(torch.distributions.Normal(net.centres, (0.5 * net.log_variances).exp()), 1)
     mixture = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(logits=net.logits), parts)
-    assert torch.allclose(found, mixture.log_prob(latent), atol=1e-5)
+    fixed = torch.distributions.Normal(0.0, 1.0).log_prob(latent[:, 6:]).sum(-1)
+    assert torch.allclose(found, mixture.log_prob(latent[:, :6]) + fixed, atol=1e-5)
 
 
 def test_the_prior_does_not_see_the_voxel_itself():

@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from scan2map.errors import SettingError
+from scan2map.errors import DataError, SettingError
+from scan2map.physics.noise import rician
 from scan2map.systems import load_system
+from scan2map.systems.dwi_vae.deconvolution import deconvolve
 from scan2map.systems.dwi_vae.evaluate import evaluate_members
 from scan2map.systems.dwi_vae.measured import load_scan
 from scan2map.systems.dwi_vae.own_scan import fit_own_scan
-from scan2map.systems.dwi_vae.prediction import evidence_bound, predict_scan
-from scan2map.systems.dwi_vae.session import predict_session, read_acquisition
-from scan2map.systems.dwi_vae.training import VaeModule, tempered
+from scan2map.systems.dwi_vae.prediction import evidence_bound, interval, predict_scan
+from scan2map.systems.dwi_vae.session import chosen_settings, predict_session, read_acquisition
+from scan2map.systems.dwi_vae.training import VaeModule, load_scans, tempered
+from scan2map.systems.dwi_vae.voxels import acquisition_of
 from scan2map.training.acquisition import check_acquisition
 
 
@@ -100,7 +103,6 @@ def test_every_design_learns_and_predicts(vae_file, vae_settings, vae_model, tmp
 def session_files(tmp_path_factory):
     """A preprocessed session of two shells, written as the rail writes it."""
     from scan2map.phantom.acquisition.gradients import multi_shell_table
-    from scan2map.physics.noise import rician
 
     folder = tmp_path_factory.mktemp("session")
     shells = [{"b_value_s_per_mm2": b, "directions": 12} for b in (1000, 2000)]
@@ -128,7 +130,7 @@ def test_a_session_gets_every_map_from_its_own_scan(session_files, vae_settings,
     check_acquisition(system.acquisition(settings), read_acquisition(session_files), "package")
     with torch.inference_mode():
         images = predict_session(package, session_files, "cpu")
-    assert set(images) == {one.name for one in system.description.maps}
+    assert set(images) == {one.name for one in system.description.maps if one.entities["model"] == "MSDKI"}
     inside = images["d"].data > 0
     assert inside.sum() == 32
     assert images["d"].data[inside].mean() == pytest.approx(1e-3, rel=0.1)
@@ -137,17 +139,30 @@ def test_a_session_gets_every_map_from_its_own_scan(session_files, vae_settings,
 
 
 def test_the_table_has_every_question(vae_file, vae_settings, vae_model, tmp_path):
-    settings = vae_settings(network={"width": 8}, evaluation={"snr": [20], "samples": 4})
+    asked = {"snr": [20], "own_scan_snr": [20], "samples": 4, "mismatch": True, "detail": True}
+    settings = vae_settings(network={"width": 8}, evaluation=asked)
     network = own(vae_file, bare(settings), vae_model, tmp_path)
-    training = (vae_model["training"], vae_model["compute"], [1])
-    table = evaluate_members([network], [vae_file], settings, training)
-    assert set(table["method"]) == {"nlls", "mle", "network", "own_scan"}
-    assert set(table["condition"]) == {"head:snr=20", "compartments:snr=20"}
+    training = (vae_model["training"], vae_model["compute"], [1, 2])
+    table = evaluate_members(
+        [network, network],
+        [vae_file, vae_file],
+        settings | {"evaluation": settings["evaluation"] | {"subjects": 1}},
+        training,
+    )
+    assert set(table["method"]) == {"nlls", "mle", "dipy", "network", "own_scan"}
+    simulated = {"head:snr=20", "compartments:snr=20"}
+    assert simulated < set(table["condition"])
+    assert not table.duplicated(["method", "condition", "roi", "metric"]).any()
+    spread = table[(table.metric == "D_mse_seed_sd") & (table.condition == "head:snr=20")].groupby("method")["value"]
+    assert spread.max()["network"] == 0  # twice the same network
+    assert spread.min()["own_scan"] > 0
     wanted = {
         "D_mse",
         "K_bias",
         "K_variance",
         "D_coverage_90",
+        "D_recovery",
+        "K_edge_width",
         "adjusted_rand_index",
         "evidence_bound",
     }
@@ -161,6 +176,67 @@ def test_the_table_has_every_question(vae_file, vae_settings, vae_model, tmp_pat
 
 
 @pytest.mark.parametrize("model", ["ball_stick", "msdki_water"])
-def test_parameters_of_another_model_are_not_written_under_the_names_of_kurtosis(model):
+def test_parameters_of_another_model_are_not_written_under_the_names_of_kurtosis(vae_settings, model):
+    table = acquisition_of([0, 1000, 2000], np.eye(3))
     with pytest.raises(SettingError, match=model):
-        predict_session(SimpleNamespace(settings={"model": model}), {}, "cpu")
+        chosen_settings(vae_settings(model=model), table)
+
+
+def test_a_single_shell_gets_the_maps_of_ball_and_stick_and_a_warning(session_files, vae_settings, vae_model, caplog):
+    """One direction everywhere: stick fraction and diffusivity of a known signal come back."""
+    files = dict(session_files)
+    folder = files["dwi"].parent / "single"
+    folder.mkdir(exist_ok=True)
+    b_values, vectors = np.loadtxt(files["bval"]), np.loadtxt(files["bvec"])
+    kept = b_values != 2000
+    clean = 0.5 * np.exp(-b_values * 1e-3) + 0.5 * np.exp(-b_values * 1e-3 * vectors[2] ** 2)
+    data = rician(np.broadcast_to(900 * clean, (6, 6, 4, len(clean))), 15, np.random.default_rng(1))
+    nib.save(nib.Nifti1Image(data[..., kept], np.diag([2.0, 2, 2, 1])), folder / "dwi.nii.gz")
+    np.savetxt(folder / "dwi.bval", b_values[None, kept])
+    np.savetxt(folder / "dwi.bvec", vectors[:, kept])
+    files |= {
+        name: folder / f"dwi.{ending}" for name, ending in (("dwi", "nii.gz"), ("bval", "bval"), ("bvec", "bvec"))
+    }
+    settings = bare(vae_settings(network={"spatial": True, "width": 8}))
+    config = {"training": vae_model["training"], "compute": vae_model["compute"], "seeds": [1]}
+    package = SimpleNamespace(settings=settings, config=config)
+    check_acquisition(load_system("dwi_vae").acquisition(settings), read_acquisition(files), "package")
+    with caplog.at_level("WARNING", "scan2map"):
+        images = predict_session(package, files, "cpu")
+    assert "A single shell does not determine msdki" in caplog.text
+    assert set(images) == {"f", "f_ml", "f_sd", "d_stick", "d_stick_ml", "d_stick_sd"}
+    inside = images["d_stick"].data > 0
+    assert images["f"].data[inside].mean() == pytest.approx(0.5, abs=0.06)
+    assert images["d_stick_ml"].data[inside].mean() == pytest.approx(1e-3, rel=0.1)
+    with pytest.raises(DataError, match="not determined"):
+        predict_session(
+            SimpleNamespace(settings=settings | {"single_shell_model": "none"}, config=config), files, "cpu"
+        )
+
+
+def test_samples_cover_what_their_interval_promises():
+    """Exchangeable draws: the interval of 39 of them holds the next one nine times out of ten."""
+    drawn = torch.randn(40, 40_000, 1, generator=torch.Generator().manual_seed(4))
+    low, high = interval(drawn[:39])
+    share = ((low <= drawn[39]) & (drawn[39] <= high)).double().mean().item()
+    assert share == pytest.approx(0.9, abs=0.006)
+
+
+def test_deconvolution_finds_the_mixture_behind_noisy_estimates():
+    rng = torch.Generator().manual_seed(7)
+    component = (torch.rand(4000, generator=rng) < 0.3).long()
+    centres, spread = torch.tensor([[-1.0, 0.5], [1.5, -0.5]]), torch.tensor([[0.2, 0.3], [0.3, 0.1]])
+    true = centres[component] + spread[component] * torch.randn(4000, 2, generator=rng)
+    errors = torch.diag_embed((0.1 + 0.8 * torch.rand(4000, 2, generator=rng)) ** 2)
+    noisy = true + (errors.sqrt() @ torch.randn(4000, 2, 1, generator=rng))[..., 0]
+    found = deconvolve(noisy.double(), errors.double(), 2)
+    assert np.array(found["centres"]) == pytest.approx(centres.numpy(), abs=0.06)
+    assert np.exp(0.5 * np.array(found["log_variances"])) == pytest.approx(spread.numpy(), abs=0.06)
+    assert np.exp(found["logits"]) == pytest.approx([0.7, 0.3], abs=0.03)
+
+
+def test_training_heads_are_scanned_at_each_noise_level_in_turn(vae_file, vae_settings):
+    settings = vae_settings(simulation={"training_snr": [5, 40]})
+    sigma = [scan.voxels.sigma.median().item() for scan in load_scans([vae_file] * 3, settings)]
+    assert sigma[0] == sigma[2]
+    assert sigma[0] / sigma[1] == pytest.approx(8, rel=0.05)

@@ -23,22 +23,32 @@ def _smooth(values: np.ndarray) -> np.ndarray:
     return ndimage.gaussian_filter(values, (SSIM_SIGMA, SSIM_SIGMA, 0), radius=(SSIM_RADIUS, SSIM_RADIUS, 0))
 
 
-def structural_similarity(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def structural_similarity(first: np.ndarray, second: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """Structural similarity around every voxel within its slice (Gaussian window, sigma 1.5 voxels), −1 to 1.
+
+    Args:
+        first, second: images (x, y, z).
+        mask: only these voxels count in the windows, so that a region is judged by itself at its border, too.
 
     Source: Wang et al. 2004, IEEE TIP 13:600, eq. 13, population variances.
     """
+    inside = np.ones(first.shape) if mask is None else np.asarray(mask, dtype=float)
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     one, two = (SSIM_K1 * DATA_RANGE) ** 2, (SSIM_K2 * DATA_RANGE) ** 2
-    mean_a, mean_b = _smooth(first), _smooth(second)
-    spread = _smooth(first**2) - mean_a**2 + _smooth(second**2) - mean_b**2
-    shared = _smooth(first * second) - mean_a * mean_b
+    share = np.maximum(_smooth(inside), 1e-6)
+
+    def local(values: np.ndarray) -> np.ndarray:
+        return _smooth(values * inside) / share
+
+    mean_a, mean_b = local(first), local(second)
+    spread = local(first**2) - mean_a**2 + local(second**2) - mean_b**2
+    shared = local(first * second) - mean_a * mean_b
     return (2 * mean_a * mean_b + one) * (2 * shared + two) / ((mean_a**2 + mean_b**2 + one) * (spread + two))
 
 
 def ssim_inside(fused: np.ndarray, source: np.ndarray, mask: np.ndarray) -> float:
-    """Mean of :func:`structural_similarity` over a mask."""
-    return float(structural_similarity(fused, source)[_voxels(mask)].mean())
+    """Mean of :func:`structural_similarity` over a mask, in windows that see the mask only."""
+    return float(structural_similarity(fused, source, mask)[_voxels(mask)].mean())
 
 
 def psnr_inside(fused: np.ndarray, source: np.ndarray, mask: np.ndarray) -> float:

@@ -13,9 +13,8 @@ from scan2map.evaluation.long_table import Row, long_table, write_long_table
 from scan2map.evaluation.maps import TISSUES
 from scan2map.evaluation.truth import error_rows
 from scan2map.images import Image, load_image
-from scan2map.systems import load_system
 from scan2map.training.files import PredictedMap
-from scan2map.training.predict import map_name
+from scan2map.training.predict import map_name, present_maps
 
 DESCRIPTION = "Predicted maps of a session against conventional estimates of the same input, and against the truth"
 # Bland and Altman 1986: 95 % of differences lie this many standard deviations around their mean.
@@ -74,7 +73,7 @@ def compare_prediction(
         subject, session: labels.
         threshold: tissue fraction from which on a voxel belongs to a tissue.
     """
-    maps = load_system(system).description.maps
+    maps = present_maps(system, folder, subject, session)
     paths = {wanted.name: Path(folder) / map_name(wanted, subject, session) for wanted in maps}
     images = {name: load_image(path) for name, path in paths.items()}
     grid = images[maps[0].name]

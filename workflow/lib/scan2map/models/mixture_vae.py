@@ -15,8 +15,6 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-# Logarithm of the starting variance of a component of the prior.
-FIRST_PRIOR_LOG_VARIANCE = -1.0
 LOG_SCALE_RANGE = (-3.0, 3.0)
 # Share of the largest element that is added to the diagonal of an information matrix or a covariance: rounding to
 # single precision moves eigenvalues by about a tenth of it.
@@ -124,6 +122,14 @@ def combine(precision: torch.Tensor, pull: torch.Tensor, prior: Mixture) -> Post
     return Posterior(mean, torch.linalg.cholesky(with_jitter(covariance)))
 
 
+class PriorStart(NamedTuple):
+    """Where the learned prior starts: means and log variances (components, learned outputs), logits (components,)."""
+
+    centres: torch.Tensor
+    log_variances: torch.Tensor
+    logits: torch.Tensor
+
+
 class MixtureVae(nn.Module):
     """Posterior q(z | voxel), prior p(z) = Σ π_k N(m_k, s_k²), and a decoder from z to unbounded numbers.
 
@@ -131,14 +137,20 @@ class MixtureVae(nn.Module):
     is that of this Gaussian likelihood and the prior, moved and scaled by what an encoder learns (nothing, at the
     start): training begins at empirical Bayes, and a voxel far from all components keeps its estimate.
 
+    Outputs that are told relative to the voxel's own data (its scale, turns away from its own direction) are estimated
+    as zero in every voxel, whatever the noise; a prior that learned their spread would shrink to a point and take the
+    noise of the reference for known. They stay out of the mixture: z holds them as they are, under a fixed standard
+    normal prior.
+
     Given neighbours, the prior is p(z | neighbours), its weights and components moved by what they say: with a prior
     that ignores them the best posterior would ignore them as well.
 
     Args:
         features: per voxel.
         outputs: unbounded numbers.
-        latent: dimensions of z.
-        centres: (components, outputs) where the components start, in the outputs' units.
+        learned: first and last + 1 of the outputs that the mixture describes.
+        latent: dimensions of z that the mixture describes.
+        start: of the prior.
         width: units of each hidden layer.
         depth: hidden layers of the encoder.
         neighbours: tokens beside the voxel's own; 0 for the voxel alone.
@@ -148,35 +160,39 @@ class MixtureVae(nn.Module):
         self,
         features: int,
         outputs: int,
+        learned: tuple[int, int],
         latent: int,
-        centres: torch.Tensor,
+        start: PriorStart,
         width: int,
         depth: int,
         neighbours: int = 0,
     ):
         super().__init__()
-        self.outputs, self.latent, self.components = outputs, latent, len(centres)
+        self.outputs, self.learned, self.latent, self.components = outputs, slice(*learned), latent, len(start.logits)
+        inner = learned[1] - learned[0]
+        self.fixed = outputs - inner
         seen, context = features - outputs**2, width if neighbours else 0
-        self.encoder = perceptron(seen + context, width, depth, 2 * latent)
-        self.decoder = perceptron(latent, width, 1, outputs)
-        self.outward = nn.Linear(latent, outputs)
+        self.encoder = perceptron(seen + context, width, depth, 2 * (latent + self.fixed))
+        self.decoder = perceptron(latent, width, 1, inner)
+        self.outward = nn.Linear(latent, inner)
         self.centres = nn.Parameter(torch.zeros(self.components, latent))
-        self.log_variances = nn.Parameter(torch.full((self.components, latent), FIRST_PRIOR_LOG_VARIANCE))
-        self.logits = nn.Parameter(torch.zeros(self.components))
+        self.log_variances = nn.Parameter(torch.zeros(self.components, latent))
+        self.logits = nn.Parameter(start.logits.clone())
         if neighbours:
             self.neighbourhood = Neighbourhood(seen, neighbours, width)
             self.condition = nn.Linear(width, self.components * (2 * latent + 1))
-        self._start_at_the_estimate(centres)
+        self._start_at_the_estimate(start)
 
     @torch.no_grad()
-    def _start_at_the_estimate(self, centres: torch.Tensor) -> None:
+    def _start_at_the_estimate(self, start: PriorStart) -> None:
         nn.init.eye_(self.outward.weight)
         nn.init.zeros_(self.outward.bias)
         for last in (self.encoder[-1], self.decoder[-1], *([self.condition] if hasattr(self, "condition") else [])):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
-        shared = min(self.latent, self.outputs)
-        self.centres[:, :shared] = centres[:, :shared]
+        shared = min(self.latent, start.centres.shape[1])
+        self.centres[:, :shared] = start.centres[:, :shared]
+        self.log_variances[:, :shared] = start.log_variances[:, :shared]
 
     def seen(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens without the information, which is used as it is."""
@@ -187,13 +203,14 @@ class MixtureVae(nn.Module):
         return self.neighbourhood(self.seen(tokens[:, 1:])) if tokens.shape[1] > 1 else None
 
     def prior(self, count: int, context: torch.Tensor | None) -> Mixture:
-        """The prior of ``count`` voxels."""
+        """The prior of ``count`` voxels; the last dimensions of z are those of the fixed outputs."""
         weights = self.logits.expand(count, -1)
         means, spreads = self.centres.expand(count, -1, -1), self.log_variances.expand(count, -1, -1)
         if context is not None:
             change = self.condition(context).unflatten(-1, (self.components, -1))
             weights = weights + change[..., 0]
             means, spreads = means + change[..., 1 : 1 + self.latent], spreads + change[..., 1 + self.latent :]
+        means, spreads = (nn.functional.pad(part, (0, self.fixed)) for part in (means, spreads))
         return Mixture(weights.log_softmax(-1), means, spreads.clamp(*LOG_VARIANCE_RANGE))
 
     def posterior(self, tokens: torch.Tensor, context: torch.Tensor | None, prior: Mixture) -> Posterior:
@@ -207,15 +224,26 @@ class MixtureVae(nn.Module):
 
     def _product(self, own: torch.Tensor, prior: Mixture) -> Posterior:
         """The posterior before the encoder's part; in double precision, as information spans many orders."""
-        matrix, bias = self.outward.weight.double(), self.outward.bias.double()
+        matrix, bias = self._linear()
         information = own[:, self.outputs : self.outputs + self.outputs**2].unflatten(-1, (self.outputs, -1))
         carried = matrix.T @ with_jitter(information)
         pull = (carried @ (own[:, : self.outputs] - bias)[..., None])[..., 0]
         return combine(carried @ matrix, pull, Mixture(*(part.double() for part in prior)))
 
+    def _linear(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The linear part of the decoder for all of z, in double precision: matrix (outputs, z) and offset."""
+        weight = self.outward.weight.double()
+        before, after = self.learned.start, self.outputs - self.learned.stop
+        bias = nn.functional.pad(self.outward.bias.double(), (before, after))
+        middle = nn.functional.pad(weight, (0, 0, before, after))
+        rest = [row for row in range(self.outputs) if not before <= row < self.learned.stop]
+        return torch.cat([middle, torch.eye(self.outputs).to(weight)[:, rest]], -1), bias
+
     def decode(self, latent: torch.Tensor) -> torch.Tensor:
         """Unbounded numbers (n, outputs) of z."""
-        return self.outward(latent) + self.decoder(latent)
+        mixed, fixed = latent[:, : self.latent], latent[:, self.latent :]
+        before = self.learned.start
+        return torch.cat([fixed[:, :before], self.outward(mixed) + self.decoder(mixed), fixed[:, before:]], -1)
 
     def _both(self, tokens: torch.Tensor) -> tuple[Posterior, Mixture]:
         context = self.context(tokens)
@@ -234,8 +262,8 @@ class MixtureVae(nn.Module):
         return torch.stack([self.decode(posterior.sample()[0]) for _ in range(count)])
 
     def latents(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Posterior mean of z (n, latent)."""
-        return self._both(tokens)[0].mean
+        """Posterior mean of what the mixture describes of z (n, latent)."""
+        return self._both(tokens)[0].mean[:, : self.latent]
 
     def membership(self, tokens: torch.Tensor) -> torch.Tensor:
         """Probability (n, components) of each component at the posterior mean."""

@@ -11,7 +11,7 @@ from scan2map.reporting.sections import SectionView, draw_section
 from scan2map.reporting.spec import FigureSpec, FileSpec, PageSpec, SectionSpec
 from scan2map.systems import load_system
 from scan2map.training.files import PredictedMap
-from scan2map.training.predict import map_name
+from scan2map.training.predict import map_name, present_maps
 from scan2map.training.system import Description
 
 # Brain masks on the grid of each datatype, by their name in workflow/report/subject.yaml.
@@ -23,7 +23,7 @@ SAME_SCALE = ("prediction", "baseline")
 
 def prediction_files(system: str, folder, subject: str, session: str) -> dict[str, str]:
     """The maps of a session, keyed ``<system>.<map>``."""
-    maps = load_system(system).description.maps
+    maps = present_maps(system, folder, subject, session)
     return {f"{system}.{wanted.name}": str(Path(folder) / map_name(wanted, subject, session)) for wanted in maps}
 
 
@@ -33,14 +33,14 @@ def _companions(wanted: PredictedMap, maps: Iterable[PredictedMap]) -> list[Pred
 
 def _shown(system: str, item: PredictedMap) -> dict:
     scale = "same" if item.role in SAME_SCALE else item.role
-    words = {"name": NAMES[item.role], "label": item.label, "group": f"{system}-{scale}"}
+    words = {"name": item.name_shown or NAMES[item.role], "label": item.label, "group": f"{system}-{scale}"}
     return words | {"range": item.display, "colour_map": item.colour_map}
 
 
 def _figure(system: str, wanted: PredictedMap, maps: tuple[PredictedMap, ...], trained_on: str) -> FigureSpec:
     items = _companions(wanted, maps)
     inputs = {item.name: f"{system}.{item.name}" for item in items} | {"mask": MASKS[wanted.datatype]}
-    words = " ".join(f"{NAMES[item.role]}: {item.description}" for item in items)
+    words = " ".join(f"{item.name_shown or NAMES[item.role]}: {item.description}" for item in items)
     return FigureSpec(
         id=f"{system}-{wanted.name}",
         title=wanted.label,
@@ -69,8 +69,9 @@ def model_section(
     own = [name for name in files if name.startswith(f"{system}.")]
     told = read_sidecar(files[own[0]]).get("Model", {})
     known = {name: FileSpec((modality,), "", "", "", {}) for name in own}
-    predictions = [wanted for wanted in description.maps if wanted.role == "prediction"]
-    figures = tuple(_figure(system, wanted, description.maps, told.get("TrainedOn", "")) for wanted in predictions)
+    present = tuple(wanted for wanted in description.maps if f"{system}.{wanted.name}" in own)
+    predictions = [wanted for wanted in present if wanted.role == "prediction"]
+    figures = tuple(_figure(system, wanted, present, told.get("TrainedOn", "")) for wanted in predictions)
     introduction = f"{description.intended_use} Package {told.get('Package', '')}."
     section = SectionSpec(system, description.title, introduction, figures, modality)
     return draw_section(section, replace(spec, files={**spec.files, **known}), files, states, settings)

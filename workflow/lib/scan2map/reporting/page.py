@@ -7,6 +7,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+STYLE, SCRIPTS = "page.css", ("page.js", "tables.js")
 REPORT_FOLDER = Path(__file__).resolve().parents[3] / "report"
 
 
@@ -27,8 +28,8 @@ def render_page(template: str, folder=REPORT_FOLDER, **values) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    assets = {name: Markup((Path(folder) / "assets" / name).read_text()) for name in ("page.css", "page.js")}
-    return environment.get_template(template).render(style=assets["page.css"], script=assets["page.js"], **values)
+    style, *scripts = (Markup((Path(folder) / "assets" / name).read_text()) for name in (STYLE, *SCRIPTS))
+    return environment.get_template(template).render(style=style, script=Markup("\n").join(scripts), **values)
 
 
 def write_page(path, text: str) -> None:

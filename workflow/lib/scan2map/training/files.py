@@ -49,8 +49,9 @@ class PredictedMap:
         description: one sentence for the sidecar.
         role: ``prediction``; ``baseline`` (a conventional estimate from the same input); ``uncertainty`` (standard
             deviation of a prediction, same unit); ``residual`` (what a prediction took away from its input); ``input``
-            (what the prediction was made from).
+            (what the prediction was made from); ``data`` (a further result, neither drawn nor scored).
         of: for a baseline, an uncertainty or a residual, the name of the prediction that it belongs to.
+        name_shown: what its picture is called; the word for its role where it is empty (needed by two of one role).
         display: lowest and highest value of the picture, the same for a prediction and its baseline.
         colour_map: matplotlib name.
         truth: the file of a simulated session that it can be compared with.
@@ -63,8 +64,9 @@ class PredictedMap:
     label: str
     description: str
     entities: Mapping[str, str] = field(default_factory=dict)
-    role: Literal["prediction", "baseline", "uncertainty", "residual", "input"] = "prediction"
+    role: Literal["prediction", "baseline", "uncertainty", "residual", "input", "data"] = "prediction"
     of: str = ""
+    name_shown: str = ""
     display: tuple[float, float] = (0.0, 1.0)
     colour_map: str = "viridis"
     truth: RailFile | None = None

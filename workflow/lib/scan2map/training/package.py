@@ -25,7 +25,6 @@ from scan2map.errors import DataError, SettingError
 from scan2map.provenance import commit, write_json
 from scan2map.systems import load_system
 from scan2map.training.acquisition import check_acquisition
-from scan2map.training.results import read_summary
 
 if TYPE_CHECKING:
     import torch
@@ -70,6 +69,11 @@ class Package:
     def normalisation(self) -> Mapping[str, Any]:
         """Constants of its training part."""
         return self.config["normalisation"]
+
+
+def read_summary(path) -> dict[str, Any]:
+    """The figures of a finished training."""
+    return json.loads(Path(path).read_text())
 
 
 def _hash(path: Path) -> str:

@@ -15,6 +15,7 @@ from scan2map.systems import load_system
 from scan2map.training import devices
 from scan2map.training.files import PredictedMap
 from scan2map.training.package import Package, check_session, load_package
+from scan2map.training.system import Description
 
 
 def map_name(wanted: PredictedMap, subject: str, session: str) -> str:
@@ -23,9 +24,23 @@ def map_name(wanted: PredictedMap, subject: str, session: str) -> str:
     return path.split("/", 2)[2]
 
 
+def present_maps(system: str, folder, subject: str, session: str) -> tuple[PredictedMap, ...]:
+    """The maps that a system wrote for a session: which of its maps these are may depend on the session's data.
+
+    Raises:
+        DataError: there are none.
+    """
+    maps = load_system(system).description.maps
+    found = tuple(wanted for wanted in maps if (Path(folder) / map_name(wanted, subject, session)).is_file())
+    if not found:
+        raise DataError(f"{system} left no map of the session", file=folder, remedy="predict it again")
+    return found
+
+
 def predict_maps(
-    system: str, package_folder, inputs: Mapping[str, str], folder, *, subject: str, session: str, compute: Mapping
-) -> None:
+    system: str, package_folder, inputs: Mapping[str, str], folder, *, subject: str, session: str, compute: Mapping,
+    checkpoints,
+) -> None:  # fmt: skip
     """Predict the maps of one session.
 
     Args:
@@ -35,6 +50,7 @@ def predict_maps(
         folder: folder of the session's maps; written whole or not at all.
         subject, session: labels.
         compute: block ``compute`` of the model file.
+        checkpoints: folder where a system that fits the session keeps its state until the maps are written.
 
     Raises:
         DataError: the session was not acquired as the package demands, or the result is not finite.
@@ -49,9 +65,20 @@ def predict_maps(
         raise SettingError("The package belongs to another system", found=package.system, allowed=system)
     files = {name: Path(path) for name, path in inputs.items()}
     check_session(package, files)
+    description = load_system(system).description
+    state = {"checkpoints": Path(checkpoints)} if description.fits_session else {}
     with torch.inference_mode():
-        images = load_system(package.system).predict(package, files, compute["device"])
+        images = load_system(system).predict(package, files, compute["device"], **state)
+    _require_companions(description, images)
     _write(package, images, files, Path(folder), subject, session)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def _require_companions(description: Description, images: Mapping) -> None:
+    """Stop at a prediction without its baseline or uncertainty, or at no prediction at all."""
+    expected = {wanted.name for wanted in description.maps if wanted.name in images or wanted.of in images}
+    if not images or expected != set(images):
+        raise DataError("The maps are not those of the system", found=sorted(images), allowed=sorted(expected))
 
 
 def _write(package: Package, images: Mapping, inputs: Mapping[str, Path], folder: Path, subject: str, session: str):
@@ -59,7 +86,8 @@ def _write(package: Package, images: Mapping, inputs: Mapping[str, Path], folder
 
     partial = folder.with_name(f".partial-{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
-    for wanted in load_system(package.system).description.maps:
+    written = (wanted for wanted in load_system(package.system).description.maps if wanted.name in images)
+    for wanted in written:
         image = images[wanted.name]
         if not np.isfinite(image.data).all():
             remedy = "look at the session's input maps"

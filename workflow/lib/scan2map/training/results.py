@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from importlib import metadata
 from importlib.util import find_spec
@@ -70,8 +69,3 @@ def _summary(plan: Plan, rows: list[dict], cost: dict[str, float], chosen: dict[
 
 def _versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in LIBRARIES if find_spec(name)}
-
-
-def read_summary(path) -> dict[str, Any]:
-    """The figures of a finished training."""
-    return json.loads(Path(path).read_text())

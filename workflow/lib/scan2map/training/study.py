@@ -20,6 +20,7 @@ SHIPPED_FOLDER = Path("resources/models")
 SPACES = {"perf": "asl", "dwi": "dwi"}
 # What a job asks for, beside what it computes with.
 REQUESTS = ("mem_mb", "runtime_min")
+PREDICTION_MIN = 30
 
 
 class Learning:
@@ -59,6 +60,10 @@ class Learning:
         """GPUs that a training asks for; none unless the settings say cuda."""
         compute = self.compute(system)
         return compute["devices"] * compute["nodes"] if compute["device"] == "cuda" else 0
+
+    def prediction_minutes(self, system: str) -> int:
+        """Time that a prediction asks for: that of a training where a prediction is one."""
+        return self.compute(system)["runtime_min"] if self.description(system).fits_session else PREDICTION_MIN
 
     def data_settings(self, system: str) -> dict[str, Any]:
         """What decides the data set."""

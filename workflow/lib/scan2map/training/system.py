@@ -35,9 +35,11 @@ class Description:
         roles: BIDS roles (column ``role`` of ``files.tsv``) that a session must have for a prediction.
         inputs: what prediction reads of a session, by name.
         sources: what ``build_dataset`` reads of a study session, by name; empty for a phantom cohort.
-        maps: what prediction writes.
+        maps: what prediction writes: all of them, or those of the signal model that the session's data carry.
         intended_use: sentences for the model card.
         limits: what the model must not be used for, for the model card.
+        fits_session: a prediction trains on the session's own data: ``predict`` then takes a folder for
+            ``checkpoints`` that outlives an interruption, and may take as long as a training.
     """
 
     title: str
@@ -49,6 +51,7 @@ class Description:
     limits: tuple[str, ...]
     roles: tuple[str, ...] = ()
     sources: Mapping[str, RailFile] = field(default_factory=dict)
+    fits_session: bool = False
 
 
 class System(Protocol):
@@ -112,7 +115,7 @@ class System(Protocol):
         """The same quantities of one session, read from its files."""
 
     def predict(self, package: Package, inputs: Mapping[str, Path], device: str) -> dict[str, Image]:
-        """The maps of one session: every name in ``description.maps``, baselines included."""
+        """The maps of one session by their names in ``description.maps``, each prediction with its companions."""
 
     def evaluate(
         self, package: Package, test: Sequence[Path], settings: Mapping[str, Any], device: str

@@ -8,15 +8,15 @@ _CBF = {"unit": "mL/100g/min", "label": "CBF (ml/100g/min)", "colour_map": "magm
 MAPS = (
     PredictedMap(
         "cbf", "perf", "cbf", description="Perfusion from the denoised difference image, consensus formula.",
-        entities={"desc": "denoised"}, truth=RailFile("perf", "cbf", root="truth"), **_CBF,
+        entities={"desc": "denoised"}, name_shown="Denoised", truth=RailFile("perf", "cbf", root="truth"), **_CBF,
     ),
     PredictedMap(
         "cbf_averaged", "perf", "cbf", description="Perfusion from the plain average of the same pairs.",
-        entities={"desc": "averaged"}, role="baseline", of="cbf", **_CBF,
+        entities={"desc": "averaged"}, name_shown="Average", role="baseline", of="cbf", **_CBF,
     ),
     PredictedMap(
         "cbf_smoothed", "perf", "cbf", description="Perfusion from the average smoothed by a Gaussian of one voxel.",
-        entities={"desc": "smoothed"}, role="baseline", of="cbf", **_CBF,
+        entities={"desc": "smoothed"}, name_shown="Smoothed", role="baseline", of="cbf", **_CBF,
     ),
     PredictedMap(
         "residual", "perf", "cbf", description="What the network took away from the average, counted as perfusion.",

@@ -16,7 +16,7 @@ from scan2map.systems.asl_denoise.scenes import GM_CBF, WM_CBF, Scene
 
 DIAMETERS_MM = (4.0, 6.0, 8.0)
 KINDS = {"hypo": (0.4, 0.3), "hyper": (1.7, -0.2)}  # factor on perfusion, change of transit time (s)
-SHARE, REPEATS = 0.4, 3
+SHARE, REPEATS = 0.4, 2
 BORDER_VOXELS, CORE_SHARE, PERFUSED_CBF = 0.15, 0.4, 15.0
 EDGE_OFFSETS = (-0.375, -0.125, 0.125, 0.375)  # voxels: where the edge lies within a voxel
 EDGE_ATT_S = 1.2

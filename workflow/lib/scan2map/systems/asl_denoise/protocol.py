@@ -112,18 +112,22 @@ def score(
 
 
 def shares(scorer: Scorer, scene: Scene) -> Iterator[Row]:
-    """Averaging, filters and networks on every share of the pairs, against the truth and against the other pairs."""
-    truth, mask = Average(scene.slices.clean()), scene.slices.mask
-    for share, average, others in scene.averages(scorer.settings["evaluation"]["shares"]):
+    """Averaging, filters and networks on every share of the pairs, against the truth and against the other pairs.
+
+    The filters do not depend on the networks: only a protocol with ``detail`` has them.
+    """
+    truth, mask, protocol = Average(scene.slices.clean()), scene.slices.mask, scorer.settings["evaluation"]
+    for share, average, others in scene.averages(protocol["shares"]):
         condition = f"{scene.acquisition} share={100 * share:g}"
         networks = scorer.denoised(average.image, mask)
-        filters = classical_filters(average.image, mask, scene.sigma(len(average.pairs)))
+        sigma = scene.sigma(len(average.pairs))
+        filters = classical_filters(average.image, mask, sigma) if protocol["detail"] else {}
         yield from score(scene, {AVERAGING: average.image, **filters, **networks}, average, truth, condition)
         few = {AVERAGING: average.image, NETWORK: networks[NETWORK]}
         yield from score(scene, few, average, others, f"{condition} other pairs")
 
 
-def residuals(scorer: Scorer, scene: Scene) -> Iterator[Row]:
+def strong_fluctuations(scorer: Scorer, scene: Scene) -> Iterator[Row]:
     """Physics that training did not show: physiological noise of twice the thermal noise."""
     noise = scene.noise._replace(physiological=scene.noise.physiological * 5)
     other = scene._replace(noise=noise)

@@ -3,14 +3,28 @@
 from scan2map.training.files import PredictedMap, RailFile
 from scan2map.training.system import Description
 
+_FRACTION = {"unit": "1", "label": "stick fraction", "display": (0.0, 0.8), "colour_map": "magma"}
 _D = {"unit": "mm^2/s", "label": "D (mm²/s)", "display": (0.0, 3e-3), "colour_map": "viridis"}
 _K = {"unit": "1", "label": "K", "display": (0.0, 1.5), "colour_map": "magma"}
-_MODEL = "mean-signal kurtosis of shell averages"
+_ENTITY = {"MSDKI": "mean-signal kurtosis of shell averages", "BallStick": "ball and stick with one diffusivity"}
 
 
-def _map(name: str, parameter: str, desc: str, text: str, **more) -> PredictedMap:
-    entities = {"model": "MSDKI", "param": parameter, "desc": desc}
-    return PredictedMap(name, "dwi", "dwimap", description=f"{text}, {_MODEL}.", entities=entities, **more)
+def _map(name: str, parameter: str, desc: str, text: str, model: str = "MSDKI", **more) -> PredictedMap:
+    entities = {"model": model, "param": parameter, "desc": desc}
+    return PredictedMap(name, "dwi", "dwimap", description=f"{text}, {_ENTITY[model]}.", entities=entities, **more)
+
+
+def _stick(
+    name: str, parameter: str, quantity: str, scale: dict, spread: tuple[float, float]
+) -> tuple[PredictedMap, ...]:
+    """Prediction, maximum likelihood and posterior spread of a parameter of ball and stick."""
+    return (
+        _map(name, parameter, "vae", f"{quantity}, variational autoencoder", "BallStick", **scale),
+        _map(f"{name}_ml", parameter, "likelihood", f"{quantity}, voxel-wise maximum likelihood", "BallStick",
+             role="baseline", of=name, **scale),
+        _map(f"{name}_sd", parameter, "vaesd", f"Posterior standard deviation of the {quantity.lower()}", "BallStick",
+             role="uncertainty", of=name, **scale | {"display": spread}),
+    )  # fmt: skip
 
 
 _MD_TRUTH = RailFile("dwi", "dwimap", entities={"model": "cumulant", "param": "MD"}, root="truth")
@@ -26,11 +40,15 @@ MAPS = (
          **_D | {"display": (0.0, 3e-4)}),
     _map("k_sd", "MSK", "vaesd", "Posterior standard deviation of the kurtosis", role="uncertainty", of="k",
          **_K | {"display": (0.0, 0.3)}),
+    # A scan with a single shell: another signal model, other maps.
+    *_stick("f", "F", "Stick fraction", _FRACTION, (0.0, 0.2)),
+    *_stick("d_stick", "D", "Diffusivity along the stick", _D, (0.0, 3e-4)),
 )  # fmt: skip
 
 LIMITS = (
     "Scored on simulated scans alone (digital heads, Rician noise): not validated in vivo.",
-    "At least three b-values, b = 0 included: one shell does not determine the kurtosis; such a scan is refused.",
+    "Kurtosis needs three b-values, b = 0 included. A scan with a single shell gets the maps of ball and stick with "
+    "one diffusivity instead (setting single_shell_model), under their own names.",
     "The kurtosis expansion holds for b below 3/(DK); shells above the setting b_max_s_per_mm2 are left out.",
     "The mixture prior is learned from the scan: tissue that is rare in it is drawn towards common tissue. The "
     "validation table scores voxels outside the clusters that were learned from, and voxels of mixed tissue, apart.",
@@ -58,6 +76,7 @@ class DwiVae:
             "recipe, and networks that were fitted to simulated scans for the validation."
         ),
         limits=LIMITS,
+        fits_session=True,
     )
 
     def build_dataset(self, subject, sources, settings, output):

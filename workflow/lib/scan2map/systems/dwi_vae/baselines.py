@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scan2map.systems.dwi_vae.signal_models import SignalModel
+from scan2map.systems.dwi_vae.signal_models import SignalModel, Tissue
 from scan2map.systems.dwi_vae.voxels import Acquisition, Voxels
 
 
@@ -24,6 +24,18 @@ def dipy_msdki(signals: np.ndarray, acquisition: Acquisition) -> np.ndarray:
     table = gradient_table(acquisition.b_values.numpy(), bvecs=acquisition.directions.numpy())
     fitted = MeanDiffusionKurtosisModel(table).fit(np.asarray(signals, dtype=float))
     return np.stack([fitted.msd, fitted.msk], -1)
+
+
+def dipy_of_averages(voxels: Voxels) -> Tissue:
+    """:func:`dipy_msdki` on direction averages: it averages by itself, so each average stands in for its volumes."""
+    import torch
+
+    counts = voxels.acquisition.counts.long()
+    shells = voxels.acquisition.b_values.repeat_interleave(counts)
+    table = Acquisition(shells, torch.tensor([[1.0, 0.0, 0.0]]).double() * (shells > 0)[:, None], shells)
+    found = dipy_msdki(voxels.signals.repeat_interleave(counts, dim=1).numpy(), table)
+    values = torch.nn.functional.pad(torch.from_numpy(found), (1, 0), value=1.0)
+    return Tissue(values, torch.zeros(len(values), 3).double())
 
 
 def scipy_least_squares(model: SignalModel, voxels: Voxels) -> np.ndarray:

@@ -9,13 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from scan2map.models.mixture_vae import MixtureVae
+from scan2map.models.mixture_vae import MixtureVae, PriorStart
 from scan2map.models.published_vae import PlainNetwork, PublishedVae
 from scan2map.systems.dwi_vae.scans import OFFSETS
 from scan2map.systems.dwi_vae.signal_models import SignalModel, Tissue, signal_model
-
-# Turns away from the first guess of a direction count in this unit.
-ANGLE_UNIT_RAD = 0.1
 
 
 class Bounded(nn.Module):
@@ -60,19 +57,20 @@ class Estimator(nn.Module):
 
     Args:
         settings: the system's settings.
-        normalisation: ``mean`` and ``sd`` of the features, ``b_values`` and further facts of the acquisition.
+        normalisation: ``mean`` and ``sd`` of the features, ``prior`` where the mixture starts, and facts of the
+            acquisition.
     """
 
     def __init__(self, settings: Mapping[str, Any], normalisation: Mapping[str, Any]):
         super().__init__()
         self.model = signal_model(settings["model"])
         network = settings["network"]
-        mean, sd, centres = (torch.tensor(normalisation[name]) for name in ("mean", "sd", "centres"))
+        mean, sd = (torch.tensor(normalisation[name]) for name in ("mean", "sd"))
         mixture = network["design"] == "mixture"
         self.to_tissue = Bounded(self.model, mean, sd) if mixture else Published(self.model)
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("sd", sd, persistent=False)
-        self.core = _core(network, len(mean) + 1, self.to_tissue.size, centres)
+        self.core = _core(network, len(mean) + 1, self.to_tissue.size, self.model, normalisation["prior"])
 
     def standardised(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens with features of mean 0 and standard deviation 1; absent neighbours stay zero."""
@@ -97,11 +95,14 @@ class Estimator(nn.Module):
         return self.core.membership(self.standardised(tokens))
 
 
-def _core(network: Mapping[str, Any], features: int, outputs: int, centres: torch.Tensor) -> nn.Module:
+def _core(
+    network: Mapping[str, Any], features: int, outputs: int, model: SignalModel, prior: Mapping[str, Any]
+) -> nn.Module:
     width, latent = network["width"], network["latent"]
     if network["design"] == "plain":
         return PlainNetwork(features, outputs, width)
     if network["design"] == "published":
         return PublishedVae(features, outputs, latent, network["components"], width)
     neighbours = len(OFFSETS) if network["spatial"] else 0
-    return MixtureVae(features, outputs, latent, centres, width, network["depth"], neighbours)
+    start = PriorStart(*(torch.tensor(prior[name]) for name in PriorStart._fields))
+    return MixtureVae(features, outputs, model.tissue_numbers, latent, start, width, network["depth"], neighbours)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
@@ -14,6 +15,8 @@ import torch
 
 from scan2map.config import merge
 from scan2map.evaluation.model_table import model_table
+from scan2map.systems.dwi_vae.baselines import dipy_of_averages
+from scan2map.systems.dwi_vae.detail import detail_rows
 from scan2map.systems.dwi_vae.estimators import Estimator
 from scan2map.systems.dwi_vae.identifiability import beyond_validity
 from scan2map.systems.dwi_vae.least_squares import fit_voxels
@@ -32,6 +35,7 @@ Row = dict[str, Any]
 FEWEST_VOXELS = 20  # of a group that is scored
 FEWEST_MEMBERS = 0.01  # share of the voxels from which on a component counts as alive
 BOUND_VOXELS, BOUND_SAMPLES = 2000, 8
+MISMATCH_SNR = 20.0
 DIRECTION_FRACTION = 0.2  # a direction is scored where the true stick fraction is above this
 
 
@@ -115,23 +119,29 @@ def bound(subject: Subject, method: str, member: Estimator, noise: str) -> Itera
 
 
 def classical(subject: Subject) -> Iterator[Row]:
-    """Voxel-wise fits: weighted least squares, maximum likelihood, and how many voxels lie beyond the expansion."""
+    """Voxel-wise fits: weighted least squares, maximum likelihood, dipy; how many voxels lie beyond the expansion."""
     scan = subject.scan
     start = time.perf_counter()
     squares = fit_voxels(scan.model, scan.voxels, "gaussian")
-    elapsed = time.perf_counter() - start
-    yield from accuracy(subject, "nlls", squares.tissue)
-    yield row(subject, "nlls", "brain", "time_per_100000", 1e5 * elapsed / len(scan.voxels), "s", len(scan.voxels))
+    yield from _timed(subject, "nlls", squares.tissue, start)
     yield from accuracy(subject, "mle", scan.fit.tissue)
-    if not scan.model.directional:
+    if scan.model.name == "msdki":
+        start = time.perf_counter()
+        yield from _timed(subject, "dipy", dipy_of_averages(scan.voxels), start)
         share = beyond_validity(scan.model, scan.voxels.acquisition, scan.fit.tissue).double().mean()
         yield row(subject, "mle", "brain", "beyond_validity", share, "1", len(scan.voxels))
 
 
-def learned(subject: Subject, method: str, members: Sequence[Estimator], settings: Mapping[str, Any]) -> Iterator[Row]:
-    """A network: accuracy, calibration, mixture, evidence bound and time."""
+def _timed(subject: Subject, method: str, tissue: Tissue, start: float) -> Iterator[Row]:
+    elapsed, count = time.perf_counter() - start, len(tissue.values)
+    yield from accuracy(subject, method, tissue)
+    yield row(subject, method, "brain", "time_per_100000", 1e5 * elapsed / count, "s", count)
+
+
+def network_rows(subject: Subject, method: str, member: Estimator, settings: Mapping[str, Any]) -> Iterator[Row]:
+    """One network: accuracy, calibration, mixture, evidence bound and time."""
     start = time.perf_counter()
-    found = predict_scan(members, subject.scan, settings["evaluation"]["samples"])
+    found = predict_scan([member], subject.scan, settings["evaluation"]["samples"])
     elapsed, count = time.perf_counter() - start, len(subject.scan.voxels)
     yield from accuracy(subject, method, found.tissue)
     yield row(subject, method, "brain", "time_per_100000", 1e5 * elapsed / count, "s", count)
@@ -141,21 +151,25 @@ def learned(subject: Subject, method: str, members: Sequence[Estimator], setting
     yield from clustering(subject, method, found)
     noise = settings["loss"]["noise"]
     if noise != SQUARES:
-        yield from bound(subject, method, members[0], noise)
+        yield from bound(subject, method, member, noise)
 
 
-def scored_sources(settings: Mapping[str, Any]) -> list[str]:
-    """What can be scored: the scans that the model was trained on, and scans whose physics it does not know."""
-    source = settings["simulation"]["source"]
-    return [source] if source != "head" else ["head", "compartments"]
+def over_seeds(parts: Iterable[Iterable[Row]]) -> Iterator[Row]:
+    """Rows of several networks as their means, and the spread of the squared errors between networks."""
+    parts = [list(part) for part in parts]
+    for same in zip(*parts, strict=True):
+        values = [one["value"] for one in same]
+        yield {**same[0], "value": fmean(values)}
+        if same[0]["metric"].endswith("_mse") and len(values) > 1:
+            yield {**same[0], "metric": f"{same[0]['metric']}_seed_sd", "value": stdev(values)}
 
 
 def evaluate_package(package: Package, test: Sequence[Path], settings: Mapping[str, Any], device: str) -> pd.DataFrame:
     """The whole protocol.
 
     Args:
-        package: its networks were fitted to the training subjects' scans; they are scored as ``network``. With
-            ``evaluation.own_scan`` networks are also fitted to each test scan itself: ``own_scan``.
+        package: its networks were fitted to the training subjects' scans; they are scored as ``network``. Where
+            ``evaluation.own_scan_snr`` says so networks are also fitted to each test scan itself: ``own_scan``.
         test: data-set files of held-out subjects.
         settings: the system's settings (block ``evaluation``).
         device: ``cpu`` or ``cuda``.
@@ -163,50 +177,58 @@ def evaluate_package(package: Package, test: Sequence[Path], settings: Mapping[s
     Returns:
         Rows of ``evaluation.model_table``.
     """
-    own = None
-    if settings["evaluation"]["own_scan"] and not package.settings["loss"]["supervised"]:
-        own = (package.config["training"], {**package.config["compute"], "device": device}, package.config["seeds"])
+    recipe = (package.config["training"], {**package.config["compute"], "device": device}, package.config["seeds"])
     trained = {**package.settings, "evaluation": settings["evaluation"]}
-    return evaluate_members(package.members, test, trained, own)
+    # The shared code scores without gradients; a fit to a scan needs them.
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        return evaluate_members(package.members, test, trained, recipe)
 
 
 def evaluate_members(
-    members: Sequence[Estimator], test: Sequence[Path], settings: Mapping[str, Any], own: tuple | None
+    members: Sequence[Estimator], test: Sequence[Path], settings: Mapping[str, Any], recipe: tuple
 ) -> pd.DataFrame:
-    """The protocol for given networks.
+    """The protocol for given networks: every number is the mean over them.
 
     Args:
         members: the networks.
         test: data-set files.
         settings: the system's settings.
-        own: training, compute and seeds for fits to each test scan; None leaves them out.
+        recipe: training, compute and seeds for fits to each test scan.
     """
     rows: list[Row] = []
-    for path in test:
-        for source in scored_sources(settings):
-            for snr in settings["evaluation"]["snr"]:
-                changed = merge(settings, {"simulation": {"source": source, "snr": snr}})
-                rows += _score_scan(members, path, changed, own)
+    for path in test[: settings["evaluation"]["subjects"]]:
+        for source, snr in conditions(settings):
+            changed = merge(settings, {"simulation": {"source": source, "snr": snr}})
+            rows += _score_scan(members, path, changed, recipe)
+        if settings["evaluation"]["detail"]:
+            rows += detail_rows(members[0], path, settings)
         LOGGER.info("scored subject %s", Path(path).stem)
     return model_table(rows)
 
 
-def _score_scan(members: Sequence[Estimator], path: Path, settings: Mapping[str, Any], own: tuple | None) -> list[Row]:
+def conditions(settings: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Source and signal-to-noise ratio of what is scored: the source that was learned from, and unknown physics."""
+    source = settings["simulation"]["source"]
+    matched = [(source, snr) for snr in settings["evaluation"]["snr"]]
+    return matched + [("compartments", MISMATCH_SNR)] * settings["evaluation"]["mismatch"]
+
+
+def _score_scan(members: Sequence[Estimator], path: Path, settings: Mapping[str, Any], recipe: tuple) -> list[Row]:
     simulation = settings["simulation"]
-    scan = load_scan(path, settings)
-    subject = Subject(Path(path).stem, scan, f"{simulation['source']}:snr={simulation['snr']:g}")
-    rows = [*classical(subject), *learned(subject, "network", members, settings)]
-    if own is not None:
-        rows += _own_rows(subject, path, settings, own)
+    subject = Subject(Path(path).stem, load_scan(path, settings), f"{simulation['source']}:snr={simulation['snr']:g}")
+    rows = [*classical(subject), *over_seeds(network_rows(subject, "network", one, settings) for one in members)]
+    own = simulation["snr"] in settings["evaluation"]["own_scan_snr"] and not settings["loss"]["supervised"]
+    if own and not subject.condition.startswith("compartments"):
+        rows += _own_rows(subject, path, settings, recipe)
     return rows
 
 
-def _own_rows(subject: Subject, path: Path, settings: Mapping[str, Any], own: tuple) -> list[Row]:
-    training, compute, seeds = own
+def _own_rows(subject: Subject, path: Path, settings: Mapping[str, Any], recipe: tuple) -> list[Row]:
+    training, compute, seeds = recipe
     bare = {key: value for key, value in settings.items() if key != "evaluation"}
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         members = [fit_own_scan(path, bare, training, compute, seed, Path(folder)) for seed in seeds]
-        elapsed, count = time.perf_counter() - start, len(subject.scan.voxels)
-    rows = list(learned(subject, "own_scan", members, settings))
+        elapsed, count = (time.perf_counter() - start) / len(seeds), len(subject.scan.voxels)
+    rows = list(over_seeds(network_rows(subject, "own_scan", one, settings) for one in members))
     return [*rows, row(subject, "own_scan", "brain", "fit_time_per_100000", 1e5 * elapsed / count, "s", count)]

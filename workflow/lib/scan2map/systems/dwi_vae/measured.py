@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,11 +109,29 @@ def save_session(session: Session, path: Path) -> None:
     save_subject(path, arrays, sigma=session.sigma, measured=True)
 
 
+# Settings that decide what a prepared scan is; of the network, these two.
+PREPARING = ("model", "b_max_s_per_mm2", "simulation")
+PREPARING_NETWORK = ("design", "spatial")
+KEPT_SCANS = 16
+
+
 def load_scan(path: Path, settings: Mapping[str, Any]) -> Scan:
-    """The scan of a data-set file: the measured one, or the simulated one that the settings describe."""
+    """The scan of a data-set file: the measured one, or the simulated one that the settings describe.
+
+    The latest ones are kept: a training asks for its constants, its samples and its validation.
+    """
+    path = Path(path)
+    network = {key: settings["network"][key] for key in PREPARING_NETWORK}
+    deciding = {key: settings[key] for key in PREPARING} | {"network": network}
+    return _loaded(path.resolve(), path.stat().st_mtime_ns, json.dumps(deciding, sort_keys=True))
+
+
+@lru_cache(maxsize=KEPT_SCANS)
+def _loaded(path: Path, changed_ns: int, deciding: str) -> Scan:
     from scan2map.systems.dwi_vae.simulate import simulate_scan
     from scan2map.training.dataset import load_subject
 
+    settings = json.loads(deciding)
     arrays, facts = load_subject(path)
     if not facts["measured"]:
         return simulate_scan(arrays, facts, settings)

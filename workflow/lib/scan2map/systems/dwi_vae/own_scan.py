@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from scan2map.config import merge
 from scan2map.systems.dwi_vae.estimators import Estimator
 
 # A scan is fitted to the end: there is nobody to validate on.
@@ -39,6 +40,7 @@ def fit_own_scan(
     from scan2map.training.job import TrainingJob
 
     folder = Path(folder) / f"seed-{seed}"
+    settings = merge(settings, {"simulation": {"training_snr": []}})
     model = {"settings": settings, "training": {**training, **TO_THE_END}, "compute": compute}
     weights, summary = folder / "weights.safetensors", folder / "summary.json"
     names = {"system": "dwi_vae", "variant": "own_scan", "fold": "own", "seed": seed}

@@ -13,6 +13,7 @@ from scan2map.systems.dwi_vae.signal_models import Tissue
 
 CHUNK = 8192
 SEED = 20_411
+ENDS = (0.05, 0.95)
 
 
 class Prediction(NamedTuple):
@@ -40,13 +41,24 @@ def _mean_axis(directions: torch.Tensor) -> torch.Tensor:
     return torch.linalg.eigh(dyad)[1][..., -1]
 
 
+def interval(values: torch.Tensor) -> torch.Tensor:
+    """Ends (2, n, p) of the central 90 % interval of samples (samples, n, p).
+
+    The r-th of m samples lies above a share r/(m + 1) of the distribution in the mean (Weibull's positions); shares
+    r/m would make intervals of few samples too narrow.
+    """
+    count = len(values)
+    places = [min(max(((count + 1) * end - 1) / (count - 1), 0.0), 1.0) for end in ENDS]
+    return values.quantile(values.new_tensor(places), dim=0)
+
+
 @torch.no_grad()
 def _predict_chunk(members: Sequence[Estimator], scan: Scan, index, count: int) -> Prediction:
     device = members[0].mean.device
     block = {name: value.to(device) for name, value in scan.block(index).items()}
     drawn = [one for member in members for one in member.samples(block["tokens"], block["frames"], count)]
     values = torch.stack([one.values for one in drawn])
-    low, high = values.quantile(values.new_tensor([0.05, 0.95]), dim=0)
+    low, high = interval(values)
     tissue = Tissue(values.mean(0), _mean_axis(torch.stack([one.direction for one in drawn])))
     first = members[0]
     parts = (tissue, values.std(0), low, high, first.membership(block["tokens"]), first.latents(block["tokens"]))

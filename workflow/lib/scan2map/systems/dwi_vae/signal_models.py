@@ -84,6 +84,11 @@ class SignalModel:
         """How many unbounded numbers describe a voxel: its scalars, and two for a direction."""
         return len(self.parameters) + 2 * self.directional
 
+    @property
+    def tissue_numbers(self) -> tuple[int, int]:
+        """First and last + 1 of the unbounded numbers that tell of tissue: not S0, not the turns of the direction."""
+        return 1, len(self.parameters)
+
     def _limits(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return like.new_tensor([p.low for p in self.parameters]), like.new_tensor([p.high for p in self.parameters])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from scan2map.config import merge
 from scan2map.errors import SettingError
-from scan2map.systems.dwi_vae.estimators import ANGLE_UNIT_RAD, Estimator
+from scan2map.systems.dwi_vae.deconvolution import deconvolve
+from scan2map.systems.dwi_vae.estimators import Estimator
 from scan2map.systems.dwi_vae.likelihood import NOISES, likelihood
 from scan2map.systems.dwi_vae.measured import load_scan
 from scan2map.systems.dwi_vae.scans import Scan
-from scan2map.systems.dwi_vae.signal_models import SignalModel
 from scan2map.systems.dwi_vae.simulate import CLUSTER_NAMES
 from scan2map.systems.dwi_vae.voxels import Acquisition, Voxels
 from scan2map.training.module import TrainedModule
@@ -23,6 +25,10 @@ from scan2map.training.module import TrainedModule
 VALIDATION_BLOCKS = 32
 SMALLEST_SD = 1e-3  # of a feature; a constant one is left unscaled
 STANDARDISED_ON = 20_000  # voxels
+# Standard deviations of the fixed prior of what is told relative to the voxel, in unbounded numbers: S0 within about
+# 12 % of the mean b = 0 signal, a direction within about 30° of the voxel-wise one.
+SCALE_UNIT, ANGLE_UNIT_RAD = 0.5, 0.5
+LOWEST_INFORMATION = 1e-3  # of an estimate, where the signals tell nothing
 SQUARES = "squares"
 # The kurtosis expansion grows without limit where b D K is large: a misfit above this (nats) counts by its logarithm
 # in training, so that single draws do not rule a batch.
@@ -35,36 +41,48 @@ def trainable(scan: Scan) -> torch.Tensor:
     return index if scan.names != CLUSTER_NAMES else index[scan.label < len(CLUSTER_NAMES) - 1]
 
 
-def first_centres(estimates: torch.Tensor, components: int) -> list[list[float]]:
-    """Where the components of the prior start: k-means of the voxel-wise estimates (n, outputs)."""
-    from scipy.cluster.vq import kmeans2
+def standardisation(scans: Sequence[Scan], tokens: torch.Tensor, mixture: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation (features,) of the features in tokens (n, tokens, features and presence).
 
-    return kmeans2(estimates.numpy(), components, minit="++", seed=0)[0].tolist()
-
-
-def with_information(mean: torch.Tensor, sd: torch.Tensor, model: SignalModel) -> tuple[torch.Tensor, torch.Tensor]:
-    """Constants with which the information columns become the information in units of the estimates' own constants."""
-    mean, sd, free = mean.clone(), sd.clone(), model.free
-    sd[len(model.parameters) : free] = ANGLE_UNIT_RAD
-    columns = slice(free, free + free**2)
-    mean[columns], sd[columns] = 0, (1 / sd[:free, None] / sd[:free]).flatten()
+    For the design ``mixture`` what is told relative to the voxel (S0, turns of the direction) has a fixed unit, and the
+    information columns become the information in units of the estimates' own constants.
+    """
+    known = tokens[tokens[:, -1] > 0][:, :-1]
+    mean, sd = known.mean(0), known.std(0)
+    sd = torch.where(sd > SMALLEST_SD, sd, torch.ones_like(sd))
+    if mixture:
+        model = scans[0].model
+        free, (first, last) = model.free, model.tissue_numbers
+        mean[:first], sd[:first], mean[last:free], sd[last:free] = 0, SCALE_UNIT, 0, ANGLE_UNIT_RAD
+        columns = slice(free, free + free**2)
+        mean[columns], sd[columns] = 0, (1 / sd[:free, None] / sd[:free]).flatten()
     return mean, sd
 
 
+def prior_start(scans: Sequence[Scan], mean: torch.Tensor, sd: torch.Tensor, components: int) -> dict[str, Any]:
+    """Where the mixture starts: the distribution of tissue that explains the voxel-wise estimates and their errors."""
+    model, (first, last) = scans[0].model, scans[0].model.tissue_numbers
+    columns = slice(0, model.free + model.free**2)
+    own = torch.cat([scan.features[trainable(scan)[:STANDARDISED_ON], columns] for scan in scans]).double()
+    own = (own - mean[columns]) / sd[columns]
+    information = own[:, model.free :].unflatten(-1, (model.free, -1))
+    # What is not tissue is a nuisance with a standard normal prior: it widens the errors of what is.
+    nuisance = torch.ones(model.free, dtype=torch.float64)
+    nuisance[first:last] = LOWEST_INFORMATION
+    covariance = torch.linalg.inv(information + torch.diag(nuisance))[:, first:last, first:last]
+    return deconvolve(own[:, first:last], covariance, components)
+
+
 def facts_of(scans: Sequence[Scan], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Constants of the training part: mean and spread of the features, first centres, and the measurements."""
-    tokens = torch.cat([scan.tokens(trainable(scan)[:STANDARDISED_ON]).flatten(0, 1) for scan in scans])
-    known = tokens[tokens[:, -1] > 0][:, :-1].double()
-    mean, sd = known.mean(0), known.std(0)
-    sd = torch.where(sd > SMALLEST_SD, sd, torch.ones_like(sd))
-    if settings["network"]["design"] == "mixture":
-        mean, sd = with_information(mean, sd, scans[0].model)
-    estimates = ((known - mean) / sd)[:, : scans[0].model.free]
+    """Constants of the training part: mean and spread of the features, the first prior, and the measurements."""
+    tokens = torch.cat([scan.tokens(trainable(scan)[:STANDARDISED_ON]).flatten(0, 1) for scan in scans]).double()
+    mixture = settings["network"]["design"] == "mixture"
+    mean, sd = standardisation(scans, tokens, mixture)
     acquisition = scans[0].voxels.acquisition
     return {
         "mean": mean.tolist(),
         "sd": sd.tolist(),
-        "centres": first_centres(estimates, settings["network"]["components"]),
+        "prior": prior_start(scans, mean, sd, settings["network"]["components"]) if mixture else {},
         "b_values": acquisition.b_values.tolist(),
         "directions": acquisition.directions.tolist(),
         "counts": acquisition.counts.tolist(),
@@ -112,8 +130,10 @@ class FixedBlocks(Dataset):
 
 
 def load_scans(paths: Sequence[Path], settings: Mapping[str, Any]) -> list[Scan]:
-    """The scans of data set files, measured or simulated."""
-    return [load_scan(path, settings) for path in paths]
+    """The scans of data-set files to learn from: measured, or simulated, each at the next of the training's SNR."""
+    levels = settings["simulation"]["training_snr"] or [settings["simulation"]["snr"]]
+    turns = zip(paths, cycle(levels), strict=False)
+    return [load_scan(path, merge(settings, {"simulation": {"snr": snr}})) for path, snr in turns]
 
 
 def tempered(misfit: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,146 @@
+"""Conditional diffusion of the fused image, and the lesion heads that read images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from monai.networks.blocks import Convolution
+from monai.networks.nets import DiffusionModelUNet
+from torch import nn
+from torch.nn import functional
+
+DESIGNS = ("spatial", "pooled", "one_pass")
+GROUPS = 8
+POOLED_FEATURES = 32
+LESION_PRIOR = -4.0  # logit of the share of lesion before anything is learned
+
+
+class LesionHead(nn.Module):
+    """Logits of lesion from images of a stack of slices, with three-dimensional context.
+
+    Args:
+        channels: images that it reads.
+        width: features of the first level; twice as many below.
+    """
+
+    def __init__(self, channels: int, width: int):
+        super().__init__()
+
+        def block(inputs: int, outputs: int) -> nn.Sequential:
+            shared = {"norm": ("group", {"num_groups": 4}), "act": "SWISH"}
+            return nn.Sequential(Convolution(3, inputs, outputs, **shared), Convolution(3, outputs, outputs, **shared))
+
+        self.fine, self.coarse, self.joined = (
+            block(channels, width),
+            block(width, 2 * width),
+            block(3 * width, width),
+        )
+        self.last = nn.Conv3d(width, 1, kernel_size=1)
+        nn.init.constant_(self.last.bias, LESION_PRIOR)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits (batch, 1, x, y, z) of images (batch, channels, x, y, z)."""
+        fine = self.fine(images)
+        # Slices are several voxels apart already: only their plane is made coarser.
+        below = self.coarse(functional.avg_pool3d(fine, (2, 2, 1), ceil_mode=True))
+        below = functional.interpolate(below, size=fine.shape[2:], mode="trilinear", align_corners=False)
+        return self.last(self.joined(torch.cat([fine, below], dim=1)))
+
+
+class PooledEncoder(nn.Module):
+    """One image to one vector: what the document's encoders leave of it (kept as a marked, failing variant)."""
+
+    def __init__(self, dimensions: int):
+        super().__init__()
+        self.layers = nn.Sequential(
+            Convolution(dimensions, 1, POOLED_FEATURES // 2, strides=2, norm=None),
+            Convolution(dimensions, POOLED_FEATURES // 2, POOLED_FEATURES, strides=2, norm=None),
+        )
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.layers(image).flatten(2).mean(2)
+
+
+class FusionDiffusion(nn.Module):
+    """Predicts the clean image behind a noisy fused one, given MRI and CT of the same place; and lesions.
+
+    The denoiser says how much of the CT each voxel takes and what is to be added: clean = (1 − w) MRI + w CT + r. Both
+    sources reach the result undiminished, and what must be learned is smooth. The conditions enter as channels beside
+    the noisy image (``spatial``), as one pooled vector each through cross-attention (``pooled``: no image of where
+    anything is, and no sources to mix), or alone, without noise and time (``one_pass``: a plain U-Net). With
+    ``dimensions: 2`` slices are denoised one by one; the lesion heads always see the stack.
+
+    Args:
+        settings: block ``network``.
+        channels: images of the condition.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], channels: int):
+        super().__init__()
+        self.design, self.dimensions = settings["design"], settings["dimensions"]
+        pooled, widths = self.design == "pooled", tuple(settings["channels"])
+        levels = [False] * (len(widths) - 1) + [pooled]
+        self.denoiser = DiffusionModelUNet(
+            spatial_dims=self.dimensions,
+            in_channels=1 if pooled else 1 + channels,
+            out_channels=1 if pooled else 2,
+            channels=widths,
+            attention_levels=levels,
+            num_res_blocks=settings["residual_blocks"],
+            norm_num_groups=GROUPS,
+            num_head_channels=GROUPS,
+            with_conditioning=pooled,
+            cross_attention_dim=POOLED_FEATURES if pooled else None,
+        )
+        if pooled:
+            self.encoders = nn.ModuleList(PooledEncoder(self.dimensions) for _ in range(channels))
+        self.lesion = LesionHead(1, settings["lesion_width"])
+        self.lesion_stacked = LesionHead(channels, settings["lesion_width"])
+        # Set on the validation part at the end of training: probabilities and intervals mean what they say.
+        self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("interval_scale", torch.ones(()))
+        self.register_buffer("interval_floor", torch.zeros(()))
+
+    def forward(self, noisy: torch.Tensor, condition: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        """The clean image, −1 to 1 but for errors.
+
+        Args:
+            noisy: (batch, 1, x, y, z).
+            condition: (batch, channels, x, y, z), −1 to 1; the MRI first, the CT through its widest window last.
+            time: time step of each sample, (batch,).
+        """
+        depth = noisy.shape[-1]
+        if self.design == "one_pass":
+            noisy, time = torch.zeros_like(noisy), torch.zeros_like(time)
+        if self.dimensions == 2:
+            noisy, condition, time = slices(noisy), slices(condition), time.repeat_interleave(depth)
+        found = self._denoise(noisy, condition, time)
+        return stacks(found, depth) if self.dimensions == 2 else found
+
+    def _denoise(self, noisy: torch.Tensor, condition: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        if self.design == "pooled":
+            words = [encoder(condition[:, i : i + 1]) for i, encoder in enumerate(self.encoders)]
+            return self.denoiser(noisy, time, context=torch.stack(words, dim=1))
+        share, rest = self.denoiser(torch.cat([noisy, condition], dim=1), time).chunk(2, dim=1)
+        weight = torch.sigmoid(share)
+        return (1 - weight) * condition[:, :1] + weight * condition[:, -1:] + rest
+
+    def lesion_probability(self, fused: torch.Tensor) -> torch.Tensor:
+        """Calibrated probability of lesion from a fused image, (batch, 1, x, y, z)."""
+        return torch.sigmoid(self.lesion(fused) / self.temperature)
+
+    def stacked_probability(self, condition: torch.Tensor) -> torch.Tensor:
+        """The same from the MRI and CT that it was made of."""
+        return torch.sigmoid(self.lesion_stacked(condition) / self.temperature)
+
+
+def slices(stack: torch.Tensor) -> torch.Tensor:
+    """(batch, channels, x, y, z) as (batch · z, channels, x, y)."""
+    return stack.permute(0, 4, 1, 2, 3).flatten(0, 1)
+
+
+def stacks(planes: torch.Tensor, depth: int) -> torch.Tensor:
+    """The inverse of :func:`slices`."""
+    return planes.unflatten(0, (-1, depth)).permute(0, 2, 3, 4, 1)

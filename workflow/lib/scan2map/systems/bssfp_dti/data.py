@@ -1,0 +1,36 @@
+"""From data set files to constants and patches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scan2map.systems.bssfp_dti.channels import channel_constants, source_of
+from scan2map.systems.bssfp_dti.patches import Patches, as_subject
+from scan2map.systems.bssfp_dti.representation import scaling
+from scan2map.training.dataset import load_subject
+
+
+def normalisation(train: Sequence[Path]) -> dict[str, Any]:
+    """Ranges of the channels, and of the tensor's and its logarithm's elements, in the brains of the training part."""
+    subjects = [load_subject(path)[0] for path in train]
+    tensors = [session[:, arrays["mask"] > 0].T for arrays in subjects for session in arrays["tensor"]]
+    values = [np.asarray(one, dtype=np.float32) for one in tensors]
+    elements = {name: scaling(values, name == "log") for name in ("log", "raw")}
+    return {"channels": channel_constants(subjects), "elements": elements}
+
+
+def patches(paths: Sequence[Path], settings: Mapping[str, Any], *, augment: bool) -> Patches:
+    """The source of patches of some subjects.
+
+    Args:
+        paths: data set files.
+        settings: the system's settings.
+        augment: whether to disturb them.
+    """
+    kind, modality = settings["parametrisation"], settings["modality"]
+    subjects = [as_subject(load_subject(path)[0], source_of(modality), kind) for path in paths]
+    return Patches(subjects, modality, settings["patches"], augment)

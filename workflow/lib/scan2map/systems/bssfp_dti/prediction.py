@@ -1,0 +1,70 @@
+"""A trained network on one head: channels in, tensors out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from scan2map.systems.bssfp_dti.channels import brain_mean, channel_scale, image_of, source_of
+from scan2map.systems.bssfp_dti.inference import in_windows
+from scan2map.systems.bssfp_dti.representation import Representation
+
+
+class Translator:
+    """One member of a package, with what it needs to know.
+
+    Args:
+        network: the generator.
+        settings: the system's settings.
+        normalisation: constants of the training part.
+        device: where it computes.
+    """
+
+    def __init__(self, network: torch.nn.Module, settings: Mapping[str, Any], normalisation: Mapping, device: str):
+        self.network, self.settings, self.device = network, settings, device
+        self.modality = settings["modality"]
+        self.constants = normalisation["channels"]
+        self.element_ranges = normalisation["elements"]["raw"]
+        kind = settings["parametrisation"]
+        self.representation = Representation(kind, normalisation["elements"][kind])
+
+    def image(self, arrays: Mapping[str, np.ndarray], session: int) -> torch.Tensor:
+        """Input channels (1, channels, x, y, z) of a head's session.
+
+        Args:
+            arrays: as in a data set file, as far as the modality needs them.
+            session: number of the bSSFP (or, for the autoencoder, diffusion) session.
+        """
+        mask = torch.from_numpy((arrays["mask"] > 0).astype(np.float32))[None]
+        if self.modality == "dt":
+            tensors = torch.from_numpy(arrays["tensor"][session].astype(np.float32))
+            return (self.representation.encode(tensors) * mask)[None]
+        several = {"bssfp": lambda: arrays["bssfp"][session], "t1w": lambda: arrays["t1w"][None]}
+        several["template_mm"] = lambda: arrays["template_mm"]
+        raw = {name: torch.from_numpy(several[name]().astype(np.float32)) for name in source_of(self.modality)}
+        brain = arrays["mask"] > 0
+        means = {name: brain_mean(np.squeeze(values.numpy()), brain) for name, values in raw.items()}
+        image = image_of(self.modality, raw | {"mask": mask}, means)
+        return (image * channel_scale(self.modality, self.constants))[None]
+
+    @torch.inference_mode()
+    def scaled(self, arrays: Mapping[str, np.ndarray], session: int) -> torch.Tensor:
+        """The network's values (6, x, y, z)."""
+        windows = self.settings["inference"]
+        image = self.image(arrays, session).to(self.device)
+        found = in_windows(
+            lambda window: self.network(window, self.modality), image, windows["window_voxels"],
+            windows["overlap_voxels"],
+        )  # fmt: skip
+        return found[0].float().cpu()
+
+    def tensors(self, scaled: Sequence[torch.Tensor], mask: np.ndarray) -> np.ndarray:
+        """Tensors (6, x, y, z), 1e-3 mm²/s, 0 outside the brain, of the mean of the members' values."""
+        mean = torch.stack(list(scaled)).mean(0)
+        inside = torch.from_numpy(np.asarray(mask) > 0)
+        tensors = torch.zeros_like(mean)
+        tensors[:, inside] = self.representation.decode(mean[:, inside][..., None, None])[..., 0, 0]
+        return tensors.numpy()
