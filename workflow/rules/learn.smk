@@ -234,7 +234,12 @@ rule compare_variants:
         ),
         targets=VARIANTS,
     output:
-        table="<results>/validation/{system}_variants.tsv",
+        table=report(
+            "<results>/validation/{system}_variants.tsv",
+            caption="../report/captions/validation.rst",
+            category="Validation",
+            labels={"table": "{system}, variants"},
+        ),
     log:
         "<logs>/compare_variants/{system}.log",
     conda:
