@@ -164,7 +164,7 @@ def test_the_validation_scores_every_member_the_ensemble_and_the_scan(arrays, tm
     path = tmp_path / "sub-T01.safetensors"
     save_subject(path, arrays)
     table = evaluate.evaluate_package(package, [path], package.settings, "cpu")
-    assert set(table["method"]) == {"network", "ensemble", "scan"}
+    assert set(table["method"]) == {"network", "ensemble", "scan", "signal"}
     assert set(table["roi"]) == {"brain", "CSF", "GM", "WM"}
     value = table.set_index(["method", "roi", "metric"])["value"]
     assert value["ensemble", "brain", "not_positive_share"] == 0

@@ -17,7 +17,7 @@ MODELS = "<results>/models"
 TRAINED, SHIPPED = "trained", "shipped"
 SHIPPED_FOLDER = Path("resources/models")
 # Name of the space of the tissue maps of a datatype; the T1w image's own have none.
-SPACES = {"perf": "asl", "dwi": "dwi"}
+SPACES = {"perf": "asl", "dwi": "dwi", "ctmr": "mri"}
 # What a job asks for, beside what it computes with.
 REQUESTS = ("mem_mb", "runtime_min")
 PREDICTION_MIN = 30

@@ -12,6 +12,7 @@ import pandas as pd
 from scan2map.evaluation.model_table import model_table
 from scan2map.systems.bssfp_dti import metrics
 from scan2map.systems.bssfp_dti.cohort import TISSUES
+from scan2map.systems.bssfp_dti.orientation import fibre_angle_r2
 from scan2map.systems.bssfp_dti.prediction import Translator
 from scan2map.training.dataset import load_subject
 
@@ -66,6 +67,8 @@ def _subject_rows(translators: Sequence[Translator], arrays: Mapping, settings: 
             predicted = first.tensors(images, arrays["mask"])
             rows = score(predicted, true, arrays, protocol, first.element_ranges)
             yield from ({**row, "method": name} for row in rows)
+    angle = {"roi": "WM", "metric": "fibre_angle_r2", "unit": "1", "method": "signal"}
+    yield from ({**angle, "value": fibre_angle_r2(arrays, session)} for session in range(len(arrays["bssfp"])))
     for measured in arrays["tensor"].astype(np.float32):
         rows = score(measured, arrays["truth"], arrays, protocol, first.element_ranges)
         yield from ({**row, "method": "scan"} for row in rows)
@@ -75,7 +78,7 @@ def evaluate_package(package: Package, test: Sequence[Path], settings: Mapping[s
     """The long table: mean over sessions (and members) of each subject's figures.
 
     Methods: ``network`` (members one by one), ``ensemble``, ``scan`` (a measured tensor against the ideal one: what a
-    diffusion scan of the training's kind reaches).
+    diffusion scan of the training's kind reaches), ``signal`` (what bSSFP itself tells about the angle of a fibre).
     """
     translators = [Translator(member, package.settings, package.normalisation, device) for member in package.members]
     rows = []

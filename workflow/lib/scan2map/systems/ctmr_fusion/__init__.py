@@ -22,7 +22,7 @@ MAPS = (
     PredictedMap(
         "lesion", "ctmr", "probseg", description="Probability of lesion, from the fused image.",
         entities={"label": "lesion", "desc": "network"},
-        truth=RailFile("ctmr", "mask", entities={"label": "lesion", "desc": "expert"}), **_LESION,
+        **_LESION,
     ),
     PredictedMap(
         "lesion_sd", "ctmr", "probseg", description="Standard deviation of a label of that probability.",
