@@ -15,7 +15,7 @@ from scan2map.systems.dwi_vae.prediction import predict_scan
 from scan2map.systems.dwi_vae.scans import Scan
 from scan2map.systems.dwi_vae.simulate import TISSUE_NAMES, simulate_scan
 
-DETAIL_SNR = 5.0, 20.0
+DETAIL_SNR = (5.0,)
 # Change of D (mm²/s) and K in a lesion, from white matter; its edge lengths in voxels.
 LESION, LESION_VOXELS = (0.35e-3, -0.35), (1, 2)
 LESIONS = 40
