@@ -67,7 +67,7 @@ def _subject_rows(translators: Sequence[Translator], arrays: Mapping, settings: 
             predicted = first.tensors(images, arrays["mask"])
             rows = score(predicted, true, arrays, protocol, first.element_ranges)
             yield from ({**row, "method": name} for row in rows)
-    angle = {"roi": "WM", "metric": "fibre_angle_r2", "unit": "1", "method": "signal"}
+    angle = {"roi": "WM", "metric": "fibre_angle_r2", "unit": "1", "method": "signal", "n": 0}
     yield from ({**angle, "value": fibre_angle_r2(arrays, session)} for session in range(len(arrays["bssfp"])))
     for measured in arrays["tensor"].astype(np.float32):
         rows = score(measured, arrays["truth"], arrays, protocol, first.element_ranges)
