@@ -26,6 +26,15 @@ def test_an_engine_that_is_absent_stops_the_run(monkeypatch, tmp_path):
         doctor.require_engines(configured(fieldmap={"engine": "fsl"}))
 
 
+def test_a_bone_engine_that_is_absent_stops_the_run(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "INTAKE_PROGRAMS", {})
+    monkeypatch.setenv("PATH", str(tmp_path))
+    bone = {"engine": "totalsegmentator", "weights": str(tmp_path)}
+    with pytest.raises(SettingError, match="weights of TotalSegmentator") as caught:
+        doctor.require_engines(configured(ctmr={"bone": bone}))
+    assert "TotalSegmentator is not installed" in str(caught.value)
+
+
 def test_a_model_on_a_device_that_is_absent_stops_a_local_run(monkeypatch):
     monkeypatch.setattr(doctor, "INTAKE_PROGRAMS", {})
     half = {"asl_quantnet": {"compute": {"device": "cpu", "precision": "16-mixed"}}}

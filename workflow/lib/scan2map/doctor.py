@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from importlib.util import find_spec
 
-from scan2map.errors import SettingError
+from scan2map.errors import SettingError, ToolError
 from scan2map.tables import dicom_folder
 
 INTAKE_PROGRAMS = {
@@ -66,6 +66,23 @@ def missing_fsl(config: dict) -> list[str]:
     return missing_tools(config)
 
 
+def missing_bone_engine(config: dict) -> list[str]:
+    """What TotalSegmentator lacks, if the configuration names it."""
+    bone = config["ctmr"]["bone"]
+    if bone["engine"] != "totalsegmentator":
+        return []
+    from scan2map.tools.commands import find_program
+    from scan2map.tools.totalsegmentator import PROGRAM, check_weights
+
+    found = []
+    for check in (lambda: check_weights(bone["weights"]), lambda: find_program(PROGRAM, PROGRAM)):
+        try:
+            check()
+        except (SettingError, ToolError) as error:
+            found.append(str(error))
+    return found
+
+
 def missing_inputs(config: dict, participants: list[dict]) -> list[str]:
     """Input folders of the table of subjects that do not exist."""
     if config["input"]["kind"] != "dicom":
@@ -93,6 +110,7 @@ def problems(config: dict, participants: list[dict]) -> list[str]:
         *missing_programs(config),
         *(missing_device(config) + missing_model_devices(config) if devices_can_be_told(config) else []),
         *missing_fsl(config),
+        *missing_bone_engine(config),
         *missing_inputs(config, participants),
         *missing_atlases(config, participants),
     ]
@@ -108,7 +126,7 @@ def require_engines(config: dict, *, local: bool = True) -> None:
     Raises:
         SettingError: everything that is missing, at once.
     """
-    missing = [*missing_programs(config), *missing_fsl(config)]
+    missing = [*missing_programs(config), *missing_fsl(config), *missing_bone_engine(config)]
     missing += missing_model_devices(config) if local else []
     if missing:
         raise SettingError("Not ready to run:\n  - " + "\n  - ".join(missing))

@@ -11,7 +11,8 @@ from scan2map.preprocess.ctmr import steps
 from scan2map.preprocess.ctmr.register import normalised_mutual_information, onto_grid
 from scan2map.preprocess.registration import Transform, load_transform, rigid_matrix
 
-SETTINGS = {"contrast": "flair", "bone": {"threshold_hu": 300, "least_volume_ml": 1.0}}
+BONE = {"engine": "threshold", "weights": None, "threshold_hu": 300, "least_volume_ml": 1.0}
+SETTINGS = {"contrast": "flair", "bone": BONE}
 AXES_MM = np.array([62.0, 76.0, 56.0])
 CT_PLACE = rigid_matrix([7, -9, 12], np.radians([4, -3, 6]))  # head as the MRI sees it to the CT's world
 
@@ -107,6 +108,19 @@ def test_masks_and_intensities(session, aligned):
     assert not bone[depth(points) > 4].any()
     mri = load_image(output["mri"]).data
     assert (mri.min(), mri.max()) == (-2, 2)
+
+
+def test_the_engine_of_the_settings_finds_the_bone(session, aligned, monkeypatch):
+    ct, asked = load_image(aligned["ct"]), []
+    monkeypatch.setattr(
+        "scan2map.tools.totalsegmentator.segment_skull",
+        lambda image, weights: asked.append(weights) or image.data > 500,
+    )
+    other = BONE | {"engine": "totalsegmentator", "weights": "here"}
+    assert np.array_equal(steps.find_bone(ct, other), ct.data > 500)
+    assert asked == ["here"]
+    assert steps.find_bone(ct, BONE).sum() > (ct.data > 500).sum()
+    assert asked == ["here"]
 
 
 def test_another_head_position_that_cannot_be_reconciled_is_refused(session, aligned, monkeypatch):

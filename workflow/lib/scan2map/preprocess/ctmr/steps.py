@@ -101,6 +101,15 @@ def _save_tissues(tissues: Mapping[str, str], grid: Image, to_t1w: Transform, ou
         _save(output[label.lower()], share, grid.affine, description, units="1", **told)
 
 
+def find_bone(ct: Image, settings: Mapping) -> np.ndarray:
+    """Mask of bone by the engine of the settings (block ``ctmr.bone``)."""
+    if settings["engine"] == "totalsegmentator":
+        from scan2map.tools.totalsegmentator import segment_skull
+
+        return segment_skull(ct, settings["weights"])
+    return bone_mask(ct, settings["threshold_hu"], settings["least_volume_ml"])
+
+
 def prepare_fusion(ct, mri: Sequence, brain, settings: Mapping, *, output) -> None:
     """Mask of bone, and MRI intensities relative to the brain.
 
@@ -114,7 +123,7 @@ def prepare_fusion(ct, mri: Sequence, brain, settings: Mapping, *, output) -> No
     scan, inside, image = load_image(ct), load_image(brain), _volume(path, settings["contrast"].upper())
     require_same_grid(scan, image, names=("CT", "MRI"))
     told = {"step": "prepare_fusion", "settings": settings}
-    bone = bone_mask(scan, **settings["bone"])
+    bone = find_bone(scan, settings["bone"])
     within = round(overlap(bone, inside.data > 0), 4)
     _save(
         output["bone"], bone, image.affine, "Bone in the CT on the grid of the clinical MRI", dtype=np.uint8,
