@@ -21,8 +21,13 @@ from scan2map.systems.dwi_vae.voxels import acquisition_of
 from scan2map.training.acquisition import check_acquisition
 
 
+def packaged(model):
+    """What a package keeps of the block ``compute``."""
+    return {key: model["compute"][key] for key in ("device", "precision", "devices", "nodes")}
+
+
 def own(file, settings, model, folder, **training):
-    return fit_own_scan(file, settings, {**model["training"], **training}, model["compute"], 1, folder)
+    return fit_own_scan(file, settings, {**model["training"], **training}, packaged(model), 1, folder)
 
 
 def bare(settings):
@@ -125,7 +130,7 @@ def session_files(tmp_path_factory):
 
 def test_a_session_gets_every_map_from_its_own_scan(session_files, vae_settings, vae_model):
     system, settings = load_system("dwi_vae"), bare(vae_settings(network={"spatial": True, "width": 8}))
-    config = {"training": vae_model["training"], "compute": vae_model["compute"], "seeds": [1, 2]}
+    config = {"training": vae_model["training"], "compute": packaged(vae_model), "seeds": [1, 2]}
     package = SimpleNamespace(settings=settings, config=config)
     check_acquisition(system.acquisition(settings), read_acquisition(session_files), "package")
     with torch.inference_mode():
@@ -142,7 +147,7 @@ def test_the_table_has_every_question(vae_file, vae_settings, vae_model, tmp_pat
     asked = {"snr": [20], "own_scan_snr": [20], "samples": 4, "mismatch": True, "detail": True}
     settings = vae_settings(network={"width": 8}, evaluation=asked)
     network = own(vae_file, bare(settings), vae_model, tmp_path)
-    training = (vae_model["training"], vae_model["compute"], [1, 2])
+    training = (vae_model["training"], packaged(vae_model), [1, 2])
     table = evaluate_members(
         [network, network],
         [vae_file, vae_file],
@@ -198,7 +203,7 @@ def test_a_single_shell_gets_the_maps_of_ball_and_stick_and_a_warning(session_fi
         name: folder / f"dwi.{ending}" for name, ending in (("dwi", "nii.gz"), ("bval", "bval"), ("bvec", "bvec"))
     }
     settings = bare(vae_settings(network={"spatial": True, "width": 8}))
-    config = {"training": vae_model["training"], "compute": vae_model["compute"], "seeds": [1]}
+    config = {"training": vae_model["training"], "compute": packaged(vae_model), "seeds": [1]}
     package = SimpleNamespace(settings=settings, config=config)
     check_acquisition(load_system("dwi_vae").acquisition(settings), read_acquisition(files), "package")
     with caplog.at_level("WARNING", "scan2map"):

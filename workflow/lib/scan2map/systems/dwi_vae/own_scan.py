@@ -14,6 +14,8 @@ from scan2map.systems.dwi_vae.estimators import Estimator
 
 # A scan is fitted to the end: there is nobody to validate on.
 TO_THE_END = {"selection": "last", "early_stop_checkpoints": None}
+# One process does it, whatever the package was trained with.
+ALONE = {"devices": 1, "nodes": 1, "workers": 0, "strategy": "auto"}
 
 
 def fit_own_scan(
@@ -41,6 +43,7 @@ def fit_own_scan(
 
     folder = Path(folder) / f"seed-{seed}"
     settings = merge(settings, {"simulation": {"training_snr": []}})
+    compute = {**compute, **ALONE, "threads": torch.get_num_threads()}
     model = {"settings": settings, "training": {**training, **TO_THE_END}, "compute": compute}
     weights, summary = folder / "weights.safetensors", folder / "summary.json"
     names = {"system": "dwi_vae", "variant": "own_scan", "fold": "own", "seed": seed}

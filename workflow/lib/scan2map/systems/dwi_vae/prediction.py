@@ -82,6 +82,20 @@ def predict_scan(members: Sequence[Estimator], scan: Scan, count: int) -> Predic
 
 
 @torch.no_grad()
+def ranks(member: Estimator, scan: Scan, count: int) -> torch.Tensor:
+    """Where the truth of each voxel and scalar lies in the posterior, 0 to 1: evenly spread if calibrated (n, p)."""
+    parts = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        for index in torch.arange(len(scan.voxels)).split(CHUNK):
+            block = {name: value.to(member.mean.device) for name, value in scan.block(index).items()}
+            drawn = member.samples(block["tokens"], block["frames"], count)
+            below = sum((one.values < block["truth"]).double() for one in drawn)
+            parts.append(((below + 0.5) / (count + 1)).cpu())
+    return torch.cat(parts)
+
+
+@torch.no_grad()
 def evidence_bound(member: Estimator, scan: Scan, index: torch.Tensor, noise: str, count: int) -> torch.Tensor:
     """Evidence lower bound of voxels, E_q[ln p(signals | z)] − KL, mean over samples: (n,)."""
     from dataclasses import replace
