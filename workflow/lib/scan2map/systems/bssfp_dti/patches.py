@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from scan2map.systems.bssfp_dti.channels import brain_mean, image_of
+from scan2map.systems.bssfp_dti.channels import brain_mean, image_of, source_of
 from scan2map.systems.bssfp_dti.representation import flip_elements, to_matrices, turn_elements
 from scan2map.training.stream import Samples
 
@@ -121,7 +121,7 @@ class Patches:
         noise = RandGaussianNoise(prob=NOISE_SHARE, std=NOISE_SD)
         states = [np.random.RandomState(int(seed)) for seed in seeds]
         shaded = image.clone()
-        magnitudes = slice(0, None, 2) if image.shape[0] == 24 else slice(None)
+        magnitudes = slice(0, None, 2) if "bssfp" in source_of(self.modality) else slice(None)
         shaded[magnitudes] = shade.set_random_state(state=states[0])(image[magnitudes].contiguous()).as_tensor()
         return noise.set_random_state(state=states[1])(shaded).as_tensor() * mask
 
