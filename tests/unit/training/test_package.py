@@ -9,11 +9,12 @@ import toy_study
 
 from scan2map.errors import DataError, SettingError
 from scan2map.images import load_image, save_image
+from scan2map.systems import load_system
 from scan2map.training.card import write_card_page
 from scan2map.training.evaluate import evaluate_package
 from scan2map.training.fit import fit_job
 from scan2map.training.package import load_package, publish_package, verify, write_package
-from scan2map.training.predict import predict_maps
+from scan2map.training.predict import _require_companions, predict_maps, present_maps
 
 PARTS = {"train": ["A", "B"], "validation": ["C"], "test": ["D"]}
 METRICS = "id\tdescription\tvalue\tci_low\tci_high\ttarget\tmet\tcommit\na\tSlope <b>\t0.1\t\t\t<= 1\tyes\tabc\n"
@@ -139,3 +140,17 @@ def test_a_published_package_shows_its_numbers_escaped(package, tmp_path):
     assert "Nothing &lt;else&gt;." in page
     assert "trained on simulated data" in page
     assert "0.1" in (tmp_path / "published/card.md").read_text()
+
+
+def test_a_prediction_without_its_companions_is_refused(toy):
+    description = load_system("toy").description
+    whole = {wanted.name: None for wanted in description.maps}
+    _require_companions(description, whole)
+    for lacking in (dict(list(whole.items())[:1]), {}):
+        with pytest.raises(DataError, match="not those of the system"):
+            _require_companions(description, lacking)
+
+
+def test_a_session_without_any_map_is_an_error_not_an_empty_page(toy, tmp_path):
+    with pytest.raises(DataError, match="no map"):
+        present_maps("toy", tmp_path, "01", "01")

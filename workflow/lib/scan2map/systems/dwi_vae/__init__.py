@@ -22,7 +22,7 @@ def _stick(
         _map(name, parameter, "vae", f"{quantity}, variational autoencoder", "BallStick", **scale),
         _map(f"{name}_ml", parameter, "likelihood", f"{quantity}, voxel-wise maximum likelihood", "BallStick",
              role="baseline", of=name, **scale),
-        _map(f"{name}_sd", parameter, "vaesd", f"Posterior standard deviation of the {quantity.lower()}", "BallStick",
+        _map(f"{name}_sd", parameter, "vaesd", f"Posterior standard deviation: {quantity.lower()}", "BallStick",
              role="uncertainty", of=name, **scale | {"display": spread}),
     )  # fmt: skip
 
@@ -41,8 +41,8 @@ MAPS = (
     _map("k_sd", "MSK", "vaesd", "Posterior standard deviation of the kurtosis", role="uncertainty", of="k",
          **_K | {"display": (0.0, 0.3)}),
     # A scan with a single shell: another signal model, other maps.
-    *_stick("f", "F", "Stick fraction", _FRACTION, (0.0, 0.2)),
-    *_stick("d_stick", "D", "Diffusivity along the stick", _D, (0.0, 3e-4)),
+    *_stick("f", "F", "Stick fraction", _FRACTION, (0.0, 0.05)),
+    *_stick("d_stick", "D", "Diffusivity of ball and stick alike", _D, (0.0, 3e-4)),
 )  # fmt: skip
 
 LIMITS = (
