@@ -2,7 +2,7 @@
 
     PYTHONPATH=workflow/lib python tests/benchmarks/bench_fusion_causes.py [design ...]
 
-Two digital heads train, a third is scored: 32 × 32 × 8 voxels of 6.5 × 6.5 × 5 mm, 160 steps of two scans. Designs:
+Two digital heads train, a third is scored: 32 × 32 × 8 voxels of 6.5 × 6.5 × 5 mm, 100 steps of two scans. Designs:
 ``sound``; ``sampler`` (the sound network, sampled by DDPM's step on a strided schedule); ``pooled`` (conditions as one
 vector each); ``target`` (mean of MRI and CT as the target); ``document`` (all three, one CT window). The last column is
 the mean absolute difference to the target that each design was trained on: small there and poor elsewhere means that
@@ -29,7 +29,7 @@ from scan2map.training.module import rate_factor
 from scan2map.training.stream import generator
 
 DATA = {"voxel_size_mm": [6.5, 6.5, 5.0], "matrix": [32, 32, 16], "seed": 1}
-STEPS, BATCH, RATE = 160, 2, 3e-3
+STEPS, BATCH, RATE = 100, 2, 3e-3
 OPTIONS = {"schedule": "cosine", "warmup_steps": 8, "max_steps": STEPS}
 POOLED, AVERAGE, SINGLE = {"network": {"design": "pooled"}}, {"target": "average"}, {"windows": "single"}
 STRIDED = {"sampling": {"sampler": "strided_ddpm"}}

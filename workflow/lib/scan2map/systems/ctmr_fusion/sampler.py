@@ -23,7 +23,7 @@ def set_steps(scheduler: DDIMScheduler, steps: int) -> torch.Tensor:
     """Time steps for a sampling of so many steps, each where the one before it lands.
 
     MONAI spaces its own list from 999 to 0, 1000 / (steps − 1) apart, while its step goes down by 1000 / steps: the
-    network is then told another noise than there is (at 5 steps by up to 15 % of the schedule).
+    network is then told another noise than there is (at 5 steps by a twentieth of the schedule).
 
     Raises:
         SettingError: 1000 is not a multiple of the number of steps.
