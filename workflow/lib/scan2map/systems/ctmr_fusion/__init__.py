@@ -31,11 +31,11 @@ MAPS = (
     ),
     PredictedMap(
         "mri", "ctmr", "mri", description="MRI that went in.", entities={"desc": "input"}, role="input", of="fused",
-        **_IMAGE,
+        name_shown="MRI", **_IMAGE,
     ),
     PredictedMap(
         "ct", "ctmr", "ct", description="CT that went in, bone window (500/2000 HU).", entities={"desc": "input"},
-        role="input", of="fused", **_IMAGE,
+        role="input", of="fused", name_shown="CT", **_IMAGE,
     ),
 )  # fmt: skip
 
