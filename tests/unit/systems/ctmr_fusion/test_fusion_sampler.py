@@ -40,8 +40,7 @@ def test_ddim_with_every_step_keeps_the_spread_of_the_distribution():
 
 
 def test_the_documents_step_leaves_nearly_all_the_noise():
-    assert correlation(drawn(20, "strided_ddpm")) < 0.5 * correlation(drawn(20))
-    assert correlation(drawn(20, "strided_ddpm")) < 0.5
+    assert correlation(drawn(20, "strided_ddpm")) < 0.2
 
 
 def test_the_documents_step_is_right_where_no_time_step_is_left_out():

@@ -115,7 +115,7 @@ def plot_table(numbers: pd.DataFrame) -> Figure:
             axes.set(xlabel=title if unit == "1" else f"{title} ({unit})", title=acquisition)
             axes.set_yticks(list(places.values()), list(places))
             axes.grid(axis="x", alpha=0.3)
-    panels[0, 0].legend(frameon=False, loc="lower right")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=2)
     return figure
 
 

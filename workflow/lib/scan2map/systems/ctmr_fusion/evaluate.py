@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from scan2map.evaluation import calibration
-from scan2map.evaluation.fusion_scores import DATA_RANGE, fusion_scores, psnr_inside, ssim_inside
+from scan2map.evaluation.fusion_scores import fusion_scores, psnr_inside, ssim_inside
 from scan2map.evaluation.lesion_scores import lesion_scores, stratum
 from scan2map.evaluation.model_table import model_table
 from scan2map.models.fusion_diffusion import FusionDiffusion
@@ -31,8 +31,9 @@ LOGGER = logging.getLogger("scan2map")
 TEST_LESIONS_ML = ((), (3.0,), (0.4,), (25.0,), (1.5, 6.0), (), (2.2,), (58.0,), (0.1,), (8.0,))
 UNITS = {
     "bone_psnr": "dB", "hd95": "mm", "volume": "ml", "expert_volume": "ml", "mutual_information": "nat",
-    "seconds": "s", "memory": "MB",
+    "seconds": "s", "ct_change": "HU",
 }  # fmt: skip
+EXACT_DB = 80.0
 FULL_VOLUME = 256 * 256 * 26
 NO_JITTER = {"shift_mm": 0.0, "turn_deg": 0.0}
 
@@ -151,8 +152,8 @@ def _row(
 def _image_rows(case: Case, method: str, image: np.ndarray, condition: str = "") -> Iterator[dict]:
     scene = case.scene
     for name, value in fusion_scores(image, scene.mri, case.bone_ct, scene.brain, scene.bone).items():
-        # A copy of the source has no noise: counted as one part in ten thousand of the range.
-        value = min(value, 80.0) if name == "bone_psnr" else value
+        # A copy of the source has no noise: counted as one of a ten thousandth of the range.
+        value = min(value, EXACT_DB) if name == "bone_psnr" else value
         yield _row(case, method, name, value, condition, "bone" if name == "bone_psnr" else "brain")
 
 
@@ -201,8 +202,7 @@ def registration_error(scorer: Scorer, case: Case, misplaced: Case) -> Iterator[
     image = scorer.draw(misplaced, 1)[0, 0, 0].cpu().numpy()
     yield _row(misplaced, "network", "brain_ssim", ssim_inside(image, scene.mri, case.scene.brain), "jitter")
     yield _row(misplaced, "network", "bone_psnr", psnr_inside(image, case.bone_ct, case.scene.bone), "jitter", "bone")
-    shift = np.abs(scene.ct - case.scene.ct).mean()
-    yield _row(misplaced, "network", "ct_change", shift / (DATA_RANGE * 500), "jitter")
+    yield _row(misplaced, "network", "ct_change", np.abs(scene.ct - case.scene.ct).mean(), "jitter")
 
 
 def timing(scorer: Scorer, case: Case) -> Iterator[dict]:
