@@ -55,7 +55,7 @@ def noise_numbers(table: pd.DataFrame, own: str) -> pd.DataFrame:
 
 def plot_noise(numbers: pd.DataFrame) -> Figure:
     """One panel per parameter, log-log; bands span the subjects."""
-    figure, panels = pyplot().subplots(1, len(PANELS), figsize=(9.6, 3.8), layout="constrained")
+    figure, panels = pyplot().subplots(1, len(PANELS), figsize=(9.6, 4.2), layout="constrained")
     colours = {words: colour for _, _, words, colour in LINES}
     for axes, (metric, label) in zip(panels, PANELS, strict=True):
         for words, rows in numbers[numbers["metric"] == metric].groupby("line", sort=False):
@@ -65,7 +65,7 @@ def plot_noise(numbers: pd.DataFrame) -> Figure:
         axes.set(xscale="log", yscale="log", xlabel="SNR of white matter at b = 0", ylabel=label)
         axes.set_xticks(levels, [f"{level:g}" for level in levels])
         axes.minorticks_off()
-    panels[1].legend(frameon=False, fontsize=7.5)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
