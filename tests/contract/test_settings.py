@@ -49,15 +49,12 @@ def test_reference_page_is_up_to_date(root):
 
 
 def test_every_key_is_read_somewhere(root):
+    files = [root / "Snakefile"]
+    for folder, pattern in (("workflow/lib", "*.py"), ("workflow/rules", "*.smk"), ("workflow/report", "*")):
+        files += (root / folder).rglob(pattern)
     code = "\n".join(
         path.read_text()
-        for folder, pattern in (
-            (".", "Snakefile"),
-            ("workflow/lib", "*.py"),
-            ("workflow/rules", "*.smk"),
-            ("workflow/report", "*"),
-        )  # fmt: skip
-        for path in ((root / folder).glob(pattern) if folder == "." else (root / folder).rglob(pattern))
+        for path in files
         if path.is_file() and path.suffix not in {".pyc"} and path.name != "config.py"
     )
     unread = [
