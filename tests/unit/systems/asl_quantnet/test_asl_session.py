@@ -145,8 +145,13 @@ def test_missing_label_parameters_are_reported(thumbnail_settings, tmp_path):
 
 
 def test_series_with_slice_orders_of_their_own_are_refused():
-    rising = np.broadcast_to(0.04 * np.arange(3), (2, 2, 3))
-    same = [DelaySeries(None, None, rising), DelaySeries(None, None, rising.copy())]
-    assert session.shared_offsets(same, file="x.nii.gz") is rising
+    rising = np.broadcast_to(0.04 * np.arange(12), (2, 2, 12))
+    brain = np.ones(rising.shape, dtype=bool)
+    brain[..., -1] = False
+    moved = rising + 0.04
+    moved[..., -1] = 0.0  # beyond the field of view of the other series
+    first = DelaySeries(None, None, rising)
+    assert session.shared_offsets([first], brain, file="x.nii.gz") is rising
+    assert session.shared_offsets([first, DelaySeries(None, None, moved)], brain, file="x.nii.gz") is rising
     with pytest.raises(DataError, match="different orders"):
-        session.shared_offsets([same[0], DelaySeries(None, None, rising[..., ::-1])], file="x.nii.gz")
+        session.shared_offsets([first, DelaySeries(None, None, rising[..., ::-1])], brain, file="x.nii.gz")
