@@ -143,8 +143,9 @@ def distributions(table: pd.DataFrame) -> list[Distribution]:
     for metric, rows in table[table["statistic"] == "median"].dropna(subset="value").groupby("metric", sort=False):
         unit = rows["unit"].iloc[0]
         groups = {tissue: _points(rows[rows["roi"] == tissue], unit) for tissue in TISSUES}
-        title = f"{metric}: median per tissue and session"
-        found.append(Distribution(metric, strip_plot(groups, title=title, x_label=with_unit(metric, unit))))
+        name = metric_name(metric)
+        title = f"{name}: median per tissue and session"
+        found.append(Distribution(metric, strip_plot(groups, title=title, x_label=with_unit(name, unit))))
     return found
 
 

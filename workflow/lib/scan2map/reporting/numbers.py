@@ -33,6 +33,8 @@ ERRORS = ("mean_absolute_error", "root_mean_square_error", "bias", "median_relat
 ABSENT = (np.nan, "1")
 PERCENT = ("median_relative_error", "relative_difference")
 METRIC_NAMES = {
+    "CBF_multidelay": "CBF, several delays",
+    "ATT": "Arterial transit time",
     "opposed_b0_uncorrected": "Opposed b = 0, before correction",
     "opposed_b0_corrected": "Opposed b = 0, after correction",
     "FA_uncorrected": "FA without correction",
@@ -104,7 +106,7 @@ def tissue_grid(table: pd.DataFrame) -> Grid:
         header += [f"{roi} median", f"{roi} mean ± sd"]
     rows = []
     for metric in metrics:
-        cells = [with_unit(metric, units[metric])]
+        cells = [with_unit(metric_name(metric), units[metric])]
         for roi in regions:
             median, mean, sd = (values.get((roi, metric, name), np.nan) for name in ("median", "mean", "sd"))
             cells += [number(median), number(mean) + (f" ± {number(sd, 2)}" if np.isfinite(sd) else "")]
@@ -115,7 +117,7 @@ def tissue_grid(table: pd.DataFrame) -> Grid:
 def region_grid(table: pd.DataFrame) -> Grid:
     """Atlas part of the ROI table as regions by metrics: medians."""
     values, regions, metrics, units = _pivot(table)
-    header = ("Region", *(with_unit(metric, units[metric]) for metric in metrics))
+    header = ("Region", *(with_unit(metric_name(metric), units[metric]) for metric in metrics))
     rows = (
         (_region_name(roi), *(number(values.get((roi, metric, "median"), np.nan)) for metric in metrics))
         for roi in regions
