@@ -16,6 +16,14 @@ rule write_subject_page:
                 SUBJECT_PAGE, derivative, partial(runs, wildcards)
             )
         ),
+        unpack(
+            lambda wildcards: {
+                f"{system}_{name}": path
+                for system in predicted(wildcards.subject, wildcards.session)
+                for name, path in LEARNING.truth(system, derivative, TRUTH).items()
+                if HAS_TRUTH
+            }
+        ),
         inventory=ancient("<results>/inventory.tsv"),
         series=ancient("<results>/series.tsv"),
         rois=f"{EVALUATION}_rois.tsv",

@@ -5,7 +5,7 @@ import pytest
 
 from scan2map.images import save_image
 from scan2map.provenance import write_sidecar
-from scan2map.reporting.model_sections import absent_section, model_section, prediction_files
+from scan2map.reporting.model_sections import absent_section, model_section, prediction_files, truth_files
 from scan2map.reporting.page import REPORT_FOLDER
 from scan2map.reporting.spec import load_spec
 from scan2map.reporting.states import ModalityState
@@ -40,6 +40,20 @@ def test_prediction_and_baseline_share_a_group_the_uncertainty_does_not(files):
     assert groups["Model"] == groups["Conventional"] != groups["Uncertainty (SD)"]
     assert "trained on ghosts" in figure.caption
     assert "toy@1" in section.introduction
+
+
+def test_the_truth_of_a_simulated_session_flickers_against_the_prediction(files, tmp_path):
+    """It lies on another grid of the same space."""
+    save_image(tmp_path / "true.nii.gz", np.full((24, 24, 24), 5.0), np.diag([1.0, 1, 1, 1]))
+    found = truth_files("toy", {"toy_true_double": str(tmp_path / "true.nii.gz"), "truth": "table.tsv"})
+    assert list(found) == ["toy.true_double"]
+    states = {"anat": ModalityState("anat", "runs")}
+    section = model_section("toy", files | found, load_spec(REPORT_FOLDER / "subject.yaml"), states, SETTINGS)
+    (figure,) = section.figures
+    groups = {picture.label: picture.group for picture in figure.pictures}
+    assert groups["Truth"] == groups["Model"]
+    assert figure.notice == ""
+    assert "Truth: what was simulated." in figure.caption
 
 
 def test_a_failed_prediction_says_why(toy):

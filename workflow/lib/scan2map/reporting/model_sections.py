@@ -27,6 +27,12 @@ def prediction_files(system: str, folder, subject: str, session: str) -> dict[st
     return {f"{system}.{wanted.name}": str(Path(folder) / map_name(wanted, subject, session)) for wanted in maps}
 
 
+def truth_files(system: str, files: Mapping[str, str]) -> dict[str, str]:
+    """What is true about a system's maps, keyed ``<system>.true_<map>``, from files keyed ``<system>_true_<map>``."""
+    prefix = f"{system}_true_"
+    return {f"{system}.true_{key.removeprefix(prefix)}": path for key, path in files.items() if key.startswith(prefix)}
+
+
 def _companions(wanted: PredictedMap, maps: Iterable[PredictedMap]) -> list[PredictedMap]:
     return [wanted, *(other for other in maps if other.of == wanted.name and other.role in NAMES)]
 
@@ -37,10 +43,17 @@ def _shown(system: str, item: PredictedMap) -> dict:
     return words | {"range": item.display, "colour_map": item.colour_map}
 
 
-def _figure(system: str, wanted: PredictedMap, maps: tuple[PredictedMap, ...], trained_on: str) -> FigureSpec:
+def _figure(
+    system: str, wanted: PredictedMap, maps: tuple[PredictedMap, ...], trained_on: str, *, with_truth: bool
+) -> FigureSpec:
     items = _companions(wanted, maps)
     inputs = {item.name: f"{system}.{item.name}" for item in items} | {"mask": MASKS[wanted.datatype]}
     words = " ".join(f"{item.name_shown or NAMES[item.role]}: {item.description}" for item in items)
+    shown = {item.name: _shown(system, item) for item in items}
+    if with_truth:
+        true = f"true_{wanted.name}"
+        inputs[true], shown[true] = f"{system}.{true}", _shown(system, wanted) | {"name": "Truth"}
+        words += " Truth: what was simulated."
     return FigureSpec(
         id=f"{system}-{wanted.name}",
         title=wanted.label,
@@ -48,7 +61,7 @@ def _figure(system: str, wanted: PredictedMap, maps: tuple[PredictedMap, ...], t
         inputs=inputs,
         alt=wanted.label,
         caption=f"{words} Model and conventional estimate share one scale. The model was trained on {trained_on}.",
-        options={"maps": {item.name: _shown(system, item) for item in items}},
+        options={"maps": shown},
     )
 
 
@@ -59,7 +72,7 @@ def model_section(
 
     Args:
         system: its name.
-        files: of the page, the system's maps among them (:func:`prediction_files`).
+        files: of the page, the system's maps among them (:func:`prediction_files`, then :func:`truth_files`).
         spec: of the page.
         states: state of each modality.
         settings: block ``report``.
@@ -71,7 +84,10 @@ def model_section(
     known = {name: FileSpec((modality,), "", "", "", {}) for name in own}
     present = tuple(wanted for wanted in description.maps if f"{system}.{wanted.name}" in own)
     predictions = [wanted for wanted in present if wanted.role == "prediction"]
-    figures = tuple(_figure(system, wanted, present, told.get("TrainedOn", "")) for wanted in predictions)
+    figures = tuple(
+        _figure(system, wanted, present, told.get("TrainedOn", ""), with_truth=f"{system}.true_{wanted.name}" in own)
+        for wanted in predictions
+    )
     introduction = f"{description.intended_use} Package {told.get('Package', '')}."
     section = SectionSpec(system, description.title, introduction, figures, modality)
     return draw_section(section, replace(spec, files={**spec.files, **known}), files, states, settings)

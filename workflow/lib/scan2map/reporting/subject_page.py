@@ -10,7 +10,7 @@ from scan2map.evaluation.long_table import read_table
 from scan2map.provenance import commit, software_versions
 from scan2map.reporting.lineage import lineage_of, read_sidecar
 from scan2map.reporting.methods import load_methods, methods_text
-from scan2map.reporting.model_sections import absent_section, model_section, prediction_files
+from scan2map.reporting.model_sections import absent_section, model_section, prediction_files, truth_files
 from scan2map.reporting.numbers import (
     Grid,
     check_expectations,
@@ -49,8 +49,8 @@ def write_subject_page(
     """Write the page of one session; what is missing is shown with its reason.
 
     Args:
-        files: ``rois``, ``quality`` and, where they exist, ``truth``, ``scanner`` and the
-            derivatives that ``workflow/report/subject.yaml`` names.
+        files: ``rois``, ``quality`` and, where they exist, ``truth``, ``scanner``, the
+            derivatives that ``workflow/report/subject.yaml`` names, and ``<system>_true_<map>`` of a simulated session.
         out: the HTML file.
         subject: label.
         session: label.
@@ -69,6 +69,8 @@ def write_subject_page(
         derivatives |= prediction_files(system, folder, subject, session)
     states = session_states(inventory, failures, subject, session)
     lineage = lineage_of([*derivatives.values(), files["rois"], files["quality"]])
+    for system, _, _ in models:
+        derivatives |= truth_files(system, files)
     page = render_page(
         "subject.html.j2",
         subject=subject,

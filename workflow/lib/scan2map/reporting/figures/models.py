@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from scan2map.evaluation.grids import on_grid
 from scan2map.images import load_image
 from scan2map.reporting.figures.maps import display_range
 from scan2map.reporting.figures.scenes import Style, draw, layout_for, load_mask
@@ -17,16 +18,16 @@ def predicted_map(inputs: Mapping[str, str], options: Mapping, style: Style) -> 
     """One picture per file, in the same slices; flicker compares those on the same scale.
 
     Args:
-        inputs: maps by key, and ``mask``.
+        inputs: maps by key (in one world space; the first gives the grid), and ``mask``.
         options: ``alt`` and ``maps``: for every key ``label``, ``name``, ``range``, ``colour_map`` and ``group``.
         style: size of the pictures.
     """
     images = {key: load_image(inputs[key]) for key in options["maps"]}
-    mask = load_mask(inputs["mask"])
-    layout = layout_for(next(iter(images.values())), mask, style)
+    mask, grid = load_mask(inputs["mask"]), next(iter(images.values()))
+    layout = layout_for(grid, mask, style)
     pictures = []
     for key, shown in options["maps"].items():
-        values = np.where(mask, images[key].data, np.nan)
+        values = np.where(mask, on_grid(images[key], grid).data, np.nan)
         colours = Colours(shown["colour_map"], *display_range(values, mask, shown["range"]), shown["label"])
         words = {"label": shown["name"], "group": shown["group"], "alt": f"{options['alt']}: {shown['name']}"}
         pictures.append(draw(layout, Scene(values, colours), style, **words))
