@@ -10,7 +10,7 @@ from scan2map.reporting.page import REPORT_FOLDER
 from scan2map.reporting.spec import load_spec
 from scan2map.reporting.states import ModalityState
 from scan2map.systems import load_system
-from scan2map.training.predict import map_name
+from scan2map.training.predict import map_name, trained_on
 
 SETTINGS = {"slices": 3, "picture_width_px": 300, "viewer_voxel_mm": 4}
 
@@ -54,6 +54,13 @@ def test_the_truth_of_a_simulated_session_flickers_against_the_prediction(files,
     assert groups["Truth"] == groups["Model"]
     assert figure.notice == ""
     assert "Truth: what was simulated." in figure.caption
+
+
+@pytest.mark.parametrize(
+    ("system", "words"), [("asl_quantnet", "simulated subjects"), ("dwi_vae", "this session's own scan")]
+)
+def test_a_map_says_whose_data_its_networks_have_seen(system, words):
+    assert trained_on(load_system(system).description) == words
 
 
 def test_a_failed_prediction_says_why(toy):

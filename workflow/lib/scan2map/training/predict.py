@@ -111,7 +111,14 @@ def _sidecar(path: Path, package: Package, wanted: PredictedMap, inputs: Mapping
         Model={
             "Package": package.name,
             "Title": description.title,
-            "TrainedOn": "simulated subjects" if description.cohort == "phantom" else "subjects of the study",
+            "TrainedOn": trained_on(description),
             "Role": wanted.role,
         },
     )
+
+
+def trained_on(description: Description) -> str:
+    """Whose data the networks behind a map have seen, in words."""
+    if description.fits_session:
+        return "this session's own scan"
+    return "simulated subjects" if description.cohort == "phantom" else "subjects of the study"
