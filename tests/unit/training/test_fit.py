@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 import time
 from pathlib import Path
 
@@ -105,8 +106,9 @@ def test_every_step_sees_samples_of_its_own_also_after_a_resume(data, tmp_path, 
     assert seen == list(range(8 * 20, 8 * 40))
 
 
-def test_killed_processes_end_with_the_same_bytes(data, tmp_path, toy_folder):
-    """A real training process gets SIGKILL at two moments, then runs to its end."""
+@pytest.mark.parametrize(("strike", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
+def test_killed_processes_end_with_the_same_bytes(data, tmp_path, toy_folder, strike, code):
+    """A real training process is killed at two moments, by force or as a scheduler does it, then runs to its end."""
     settings = toy_study.model(settings={"step_pause_s": 0.02}, training={"max_steps": 60})
     whole, broken = (toy_study.job(tmp_path / name, data, settings) for name in ("whole", "broken"))
     fit_job(whole)
@@ -119,9 +121,9 @@ def test_killed_processes_end_with_the_same_bytes(data, tmp_path, toy_folder):
         while process.poll() is None and (not last.is_file() or last.stat().st_mtime_ns == before):
             time.sleep(0.005)
         time.sleep(pause_s)
-        process.kill()
+        process.send_signal(strike)
         process.communicate()
-        kills += process.returncode == -9
+        kills += process.returncode == code
     process = toy_study.start(toy_folder, tmp_path / "job.json")
     text, _ = process.communicate()
     assert process.returncode == 0, text

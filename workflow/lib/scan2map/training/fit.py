@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import warnings
 from datetime import timedelta
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ import lightning.pytorch as lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, Timer
 from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.utils.data import DataLoader
 
 from scan2map.errors import SettingError
@@ -70,7 +72,12 @@ def _fit(plan: Plan, start: Path | None) -> None:
     trainer = make_trainer(plan, module)
     if _rank(job) == 0:
         LOGGER.info("%s", "training starts" if start is None else f"training goes on from {start}")
-    trainer.fit(module, *_loaders(plan, trainer.world_size), ckpt_path=start, weights_only=True)
+    try:
+        trainer.fit(module, *_loaders(plan, trainer.world_size), ckpt_path=start, weights_only=True)
+    except SIGTERMException:
+        # Lightning leaves with 0, which a scheduler takes for success.
+        LOGGER.error("stopped by SIGTERM (time limit, cancelled?): the next run goes on from the last checkpoint")
+        raise SystemExit(128 + signal.SIGTERM) from None
 
 
 def _loaders(plan: Plan, processes: int) -> tuple[DataLoader, DataLoader | None]:
