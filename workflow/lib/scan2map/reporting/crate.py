@@ -47,10 +47,14 @@ def find_results(root) -> Iterator[Result]:
     """Results with a sidecar that names the step that made them, in the order of their paths."""
     root = Path(root)
     for folder in FOLDERS:
-        for path in sorted((root / folder).rglob("*.json")):
+        # Listed once: a folder of a large study holds thousands of files.
+        beside = defaultdict(list)
+        for path in sorted(path for path in (root / folder).rglob("*") if path.is_file()):
+            beside[path.parent, path.name.split(".")[0]].append(path)
+        for path in sorted(path for files in beside.values() for path in files if path.suffix == ".json"):
             content = json.loads(path.read_text())
             if isinstance(content, dict) and "Step" in _maker(content):
-                for file in sorted(path.parent.glob(f"{path.stem}.*")):
+                for file in beside[path.parent, path.stem]:
                     if file != path:
                         yield Result(file.relative_to(root).as_posix(), content)
 
