@@ -42,6 +42,7 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/validation.smk"
 include: "workflow/rules/validate_dwi.smk"
 include: "workflow/rules/validate_asl.smk"
+include: "workflow/rules/figures.smk"
 
 
 rule all:

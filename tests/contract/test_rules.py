@@ -107,3 +107,14 @@ def test_pages_and_validation_tables_are_in_snakemakes_own_report(rules):
     assert len(wanted) >= 8
     listed = [rule for rule in wanted if any("report" in path.flags for path in rule.output)]
     assert [rule.name for rule in listed] == [rule.name for rule in wanted]
+
+
+def test_listed_figures_are_those_that_rules_make(rules, root):
+    from scan2map.reporting.figure_list import figure_files, load_figures
+
+    listed = load_figures(root / "workflow" / "report" / "figures.yaml")
+    made = {str(path) for rule in rules for path in rule.output if "/figures/" in str(path)}
+    shared = [rule.output for rule in rules if rule.name == "write_figure_index"]
+    made -= {str(path) for outputs in shared for path in outputs}
+    wanted = {path.split("/figures/")[1] for path in figure_files(listed, listed.documents)}
+    assert {path.split("/figures/")[1] for path in made} == wanted

@@ -11,6 +11,7 @@ rule tabulate_denoising:
     output:
         table="<results>/figures/asl_denoise/table1.tsv",
         picture="<results>/figures/asl_denoise/table1.svg",
+        pixels="<results>/figures/asl_denoise/table1.png",
     log:
         "<logs>/tabulate_denoising/tabulate_denoising.log",
     conda:
@@ -38,12 +39,13 @@ rule plot_denoised:
             "asl_denoise", LEARNING.models["asl_denoise"]["fold"], "test"
         ),
     output:
-        synthetic="<results>/figures/asl_denoise/figure2.png",
-        real="<results>/figures/asl_denoise/figure3.png",
-        agreement="<results>/figures/asl_denoise/figure4.png",
-        numbers=expand(
-            "<results>/figures/asl_denoise/{figure}.tsv",
+        synthetic="<results>/figures/asl_denoise/figure2.svg",
+        real="<results>/figures/asl_denoise/figure3.svg",
+        agreement="<results>/figures/asl_denoise/figure4.svg",
+        others=expand(
+            "<results>/figures/asl_denoise/{figure}.{kind}",
             figure=["figure2", "figure3", "figure4"],
+            kind=["png", "tsv"],
         ),
     log:
         "<logs>/plot_denoised/plot_denoised.log",

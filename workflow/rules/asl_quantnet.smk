@@ -47,10 +47,11 @@ rule plot_asl_quantnet:
     output:
         linearity="<results>/figures/asl_quantnet/linearity.svg",
         noise="<results>/figures/asl_quantnet/noise.svg",
-        maps="<results>/figures/asl_quantnet/maps.png",
-        numbers=expand(
-            "<results>/figures/asl_quantnet/{figure}.tsv",
+        maps="<results>/figures/asl_quantnet/maps.svg",
+        others=expand(
+            "<results>/figures/asl_quantnet/{figure}.{kind}",
             figure=["linearity", "noise", "maps"],
+            kind=["png", "tsv"],
         ),
     log:
         "<logs>/plot_asl_quantnet/plot_asl_quantnet.log",

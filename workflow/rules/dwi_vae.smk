@@ -17,12 +17,13 @@ rule plot_dwi_vae:
         ),
     output:
         noise="<results>/figures/dwi_vae/noise.svg",
-        maps="<results>/figures/dwi_vae/maps.png",
-        latent="<results>/figures/dwi_vae/latent.png",
+        maps="<results>/figures/dwi_vae/maps.svg",
+        latent="<results>/figures/dwi_vae/latent.svg",
         calibration="<results>/figures/dwi_vae/calibration.svg",
-        numbers=expand(
-            "<results>/figures/dwi_vae/{figure}.tsv",
+        others=expand(
+            "<results>/figures/dwi_vae/{figure}.{kind}",
             figure=["noise", "maps", "latent", "calibration"],
+            kind=["png", "tsv"],
         ),
     log:
         "<logs>/plot_dwi_vae/plot_dwi_vae.log",

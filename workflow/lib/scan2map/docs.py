@@ -30,13 +30,14 @@ title says why.
 """
 
 
-def _number(text: str) -> str:
+def short_number(text: str) -> str:
+    """A number of a table in four digits; an empty cell stays empty."""
     return f"{float(text):.4g}" if text else ""
 
 
 def _validation_row(row: dict[str, str]) -> str:
-    interval = f"{_number(row['ci_low'])} to {_number(row['ci_high'])}" if row["ci_low"] else "–"
-    cells = (row["description"], _number(row["value"]), interval, row["target"], row["met"])
+    interval = f"{short_number(row['ci_low'])} to {short_number(row['ci_high'])}" if row["ci_low"] else "–"
+    cells = (row["description"], short_number(row["value"]), interval, row["target"], row["met"])
     return "| " + " | ".join(cells) + " |"
 
 
@@ -50,7 +51,7 @@ def _base(name: str) -> str:
     return next((name.removesuffix(part) for part in PARTS if name.endswith(part)), name)
 
 
-def _title(name: str) -> str:
+def table_title(name: str) -> str:
     """Title of a table: a learned system's own, a known one, or the name of its file."""
     from scan2map.systems import load_system
 
@@ -60,7 +61,8 @@ def _title(name: str) -> str:
     return load_system(system).description.title + PARTS.get(name.removeprefix(system), "")
 
 
-def _met(rows: list[dict[str, str]]) -> str:
+def figures_met(rows: list[dict[str, str]]) -> str:
+    """How many of a validation table's targets are met, in words."""
     judged = [row["met"] for row in rows if row["met"]]
     if not judged:
         return f"{len(rows)} figures, no targets"
@@ -79,8 +81,8 @@ def validation_page(folder: Path) -> str:
         name = _base(path.stem).replace("_", "-")
         more = [page for page in (f"{name}.md", f"{name}-validation.md") if (folder.parent / page).is_file()]
         links = " · ".join(f"[more]({page})" for page in more)
-        facts = " · ".join(filter(None, [_met(rows), f"[table](validation/{path.name})", links]))
-        lines += [f"## {_title(path.stem)}", "", facts, "", *HEAD, *map(_validation_row, rows), ""]
+        facts = " · ".join(filter(None, [figures_met(rows), f"[table](validation/{path.name})", links]))
+        lines += [f"## {table_title(path.stem)}", "", facts, "", *HEAD, *map(_validation_row, rows), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -88,7 +90,7 @@ def validation_table(folder: Path) -> str:
     """Markdown for the README: every figure of the rail with a target, then one line per other table."""
     tables = {path.stem: _rows(path) for path in sorted(folder.glob("*.tsv"))}
     rail = [_validation_row(row) for row in tables.pop("rail", []) if row["met"]]
-    others = [f"- {_title(name)}: {_met(rows)}" for name, rows in tables.items()]
+    others = [f"- {table_title(name)}: {figures_met(rows)}" for name, rows in tables.items()]
     page = f"All figures: [docs/{folder.name}.md](docs/{folder.name}.md)"
     return "\n".join([*HEAD, *rail, "", page, *others]) + "\n"
 

@@ -1,31 +1,43 @@
-"""Figures of the learned systems' validation: the same bytes every time, whole or not at all."""
+"""Figures for papers: one style, as vector graphic and as pixels, the same bytes every time, whole or not at all."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scan2map.reporting.page import REPORT_FOLDER
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+STYLE = REPORT_FOLDER / "assets" / "figures.mplstyle"
+# Nothing that differs from run to run: neither date nor program.
+METADATA = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}}
+
 
 def pyplot():
-    """matplotlib.pyplot without a display, with small type and reproducible identifiers."""
+    """matplotlib.pyplot without a display, in the style of the project's figures."""
     import matplotlib
 
     matplotlib.use("Agg")
-    matplotlib.rcParams.update({"svg.hashsalt": "scan2map", "font.size": 9})
     import matplotlib.pyplot as plt
 
+    plt.style.use(STYLE)
     return plt
 
 
 def save_figure(figure: Figure, path) -> None:
-    """Write a figure without date or program, under a temporary name first."""
+    """Write a figure as SVG and as PNG, each under a temporary name first, and close it.
+
+    Args:
+        figure: to write.
+        path: of one of the two; the other lies beside it.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{path.name}")
-    metadata = {"Date": None, "Creator": None} if path.suffix == ".svg" else {"Software": None}
-    figure.savefig(partial, dpi=150, metadata=metadata, format=path.suffix[1:])
-    partial.replace(path)
+    for suffix, metadata in METADATA.items():
+        final = path.with_suffix(suffix)
+        partial = final.with_name(f".partial-{final.name}")
+        figure.savefig(partial, metadata=metadata, format=suffix[1:])
+        partial.replace(final)
     pyplot().close(figure)
