@@ -1,7 +1,5 @@
 """Profiles: what the Slurm profile says about each rule agrees with the rule."""
 
-import re
-
 import pytest
 import yaml
 
@@ -12,6 +10,8 @@ ALONE = {
     "predict_maps",
     "run_dwi_experiment",
     "compare_corrected_maps",
+    "compare_fsl",
+    "compare_scanner_perfusion",
     "run_asl_experiment",
     "run_asl_registration",
 }
@@ -37,9 +37,12 @@ def test_the_generated_part_of_the_profile_is_up_to_date(root):
 
 
 def test_every_rule_of_a_session_is_submitted_with_its_stage(rules, slurm):
-    per_session = {rule.name for rule in rules if re.search(r"\{subject\}_ses-\{session\}", str(rule.log[0]))}
+    per_session = {rule.name for rule in rules if {"subject", "session"} <= set(rule.wildcard_names)}
+    assert len(per_session) > 30
     known = {rule.name for rule in rules}
     assert set(slurm["groups"]) <= known, "the profile groups rules that do not exist"
+    # Planned twice, before the inventory and after it: Snakemake 9.27 submits a group of such rules with both plans.
+    assert set(slurm["groups"]) <= per_session, "the profile groups rules of the whole study"
     alone = per_session - set(slurm["groups"]) - ALONE
     assert not alone, f"add to the block groups of config/profiles/slurm: {sorted(alone)}"
 

@@ -2,7 +2,10 @@
 
 import shutil
 import signal
+import subprocess
+from pathlib import Path
 
+import psutil
 import pytest
 from cluster import slurm, start, wait_for
 
@@ -45,6 +48,46 @@ def test_a_job_whose_node_fails_runs_on_another_one(workflow):
     finally:
         slurm("scontrol", "update", f"nodename={node}", "state=resume")
     assert record(workflow / "moved.done")[0] != node
+
+
+@pytest.fixture
+def daemons_back(rig):
+    """Starts the daemons that a test has killed."""
+    yield
+    subprocess.run([Path(__file__).with_name("rig.sh"), "up"], check=True)
+
+
+def daemon(rig, node) -> psutil.Process:
+    """The process that runs the jobs of a node."""
+    return psutil.Process(int((rig / f"run/slurmd-{node}.pid").read_text()))
+
+
+def steps(job) -> list[psutil.Process]:
+    """The processes of a job, which outlive the daemon that started them."""
+    roots = [process for process in psutil.process_iter(["cmdline"]) if is_step(process.info["cmdline"], job)]
+    return [process for root in roots for process in (root, *root.children(recursive=True))]
+
+
+def is_step(command, job) -> bool:
+    return bool(command) and command[0].startswith(f"slurmstepd: [{job}.")
+
+
+def test_a_killed_daemon_of_a_node_loses_no_job(workflow, rig, daemons_back):
+    run = start(workflow, "one.done")
+    (node,) = wait_for(run.nodes)
+    daemon(rig, node).kill()
+    assert run.finish(300) == 0, run.text[-4000:]
+    assert record(workflow / "one.done")[0] == node
+
+
+def test_a_node_that_loses_power_gives_its_job_to_another_one(workflow, rig, daemons_back):
+    run = start(workflow, "one.done")
+    (node,) = wait_for(run.nodes)
+    processes = wait_for(lambda: steps(run.jobs()[0]))
+    for process in (daemon(rig, node), *processes):
+        process.kill()
+    assert run.finish(400) == 0, run.text[-4000:]
+    assert record(workflow / "one.done")[0] != node
 
 
 def test_ctrl_c_cancels_the_jobs_and_a_second_run_finishes(workflow):
