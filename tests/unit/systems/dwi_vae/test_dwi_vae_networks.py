@@ -43,8 +43,8 @@ def test_training_starts_at_the_posterior_of_estimate_and_prior():
     right = precision @ given[:, 0, :OUTPUTS, None] + prior @ mean[:, None]
     expected = torch.linalg.solve(precision + prior, right)[..., 0]
     assert torch.allclose(net.decode(net._both(given)[0].mean), expected, atol=1e-4)
-    assert torch.allclose(net.latents(given), expected[:, slice(*LEARNED)], atol=1e-4)
-    spread = net.samples(given.repeat(4000, 1, 1), 1)[0].unflatten(0, (4000, VOXELS)).std(0)
+    assert torch.allclose(net.read(given, 1).latents, expected[:, slice(*LEARNED)], atol=1e-4)
+    spread = net.read(given.repeat(4000, 1, 1), 1).samples[0].unflatten(0, (4000, VOXELS)).std(0)
     exact = torch.linalg.inv(precision + prior).diagonal(dim1=-2, dim2=-1).sqrt()
     assert spread.detach().numpy() == pytest.approx(exact.detach().numpy(), rel=0.06)
     given[..., OUTPUTS : OUTPUTS + OUTPUTS**2] = 1e6 * torch.eye(OUTPUTS).flatten()
@@ -144,8 +144,9 @@ def test_a_voxel_without_neighbours_is_finite():
 @pytest.mark.parametrize("latent", [1, 4, 12])
 def test_any_latent_size(latent):
     net = network(components=2, latent=latent)
-    assert net.samples(tokens(), 3).shape == (3, VOXELS, OUTPUTS)
-    assert net.membership(tokens()).sum(-1).detach().numpy() == pytest.approx(1)
+    reading = net.read(tokens(), 3)
+    assert reading.samples.shape == (3, VOXELS, OUTPUTS)
+    assert reading.membership.sum(-1).detach().numpy() == pytest.approx(1)
 
 
 def test_published_divergence_of_one_component_is_that_from_the_standard_normal():
@@ -160,7 +161,7 @@ def test_published_divergence_of_one_component_is_that_from_the_standard_normal(
 
 def test_plain_network_has_no_spread():
     net = PlainNetwork(FEATURES, OUTPUTS, 16)
-    drawn = net.samples(tokens(), 4)
+    drawn = net.read(tokens(), 4).samples
     assert drawn.std(0).abs().max() < 1e-6
     assert net.draw(tokens())[1].abs().max() == 0
 

@@ -54,13 +54,36 @@ def test_the_same_noise_each_time_and_of_the_right_size(vae_file, vae_settings):
 
 
 @pytest.mark.parametrize(
-    ("model", "source"), [("msdki", "head"), ("ball_stick", "head"), ("ball_stick", "compartments")]
+    ("model", "source"),
+    [("msdki", "head"), ("msdki", "tissue"), ("ball_stick", "head"), ("ball_stick", "compartments")],
 )
 def test_fits_of_a_quiet_head_are_near_its_truth(vae_file, vae_settings, model, source):
     scan = load_scan(vae_file, vae_settings(model=model, simulation={"source": source, "snr": 500.0}))
     white = scan.label == TISSUE_NAMES.index("WM")
     error = (scan.fit.tissue.values - scan.truth.values)[white][:, 1].abs() / scan.model.parameters[1].scale
     assert error.median() < 0.03
+
+
+def test_heads_without_partial_volume_hold_one_tissue_per_voxel(vae_file, vae_settings):
+    """Grey matter by hand: halves of D = 1.15 and of (0.60, 0.37, 0.37) µm²/ms, K = 3 Var(D)/D²; and its spread."""
+    scan = load_scan(vae_file, vae_settings(simulation={"source": "tissue"}))
+    assert scan.names == ("CSF", "GM", "WM")
+    grey = scan.truth.values[scan.label == 1][:, 1:].numpy()
+    mean = (1.15 + (0.6 + 2 * 0.37) / 3) / 2
+    square = (1.15**2 + ((0.6 + 2 * 0.37) ** 2 + 2 * (0.6**2 + 2 * 0.37**2)) / 15) / 2
+    assert grey.mean(0) == pytest.approx([1e-3 * mean, 3 * (square / mean**2 - 1)], rel=0.02)
+    assert grey.std(0) == pytest.approx([0.05e-3, 0.05], rel=0.1)
+
+
+def test_free_water_is_told_apart_from_tissue(vae_file, vae_settings):
+    """The share of water and the tissue beside it make up the whole: D of both, weighted."""
+    arrays, _ = load_subject(vae_file)
+    d, _, water = arrays["msdki_water"].T
+    assert (1 - water) * d + water * 3e-3 == pytest.approx(arrays["msdki"][:, 0], rel=1e-4)
+    assert water[arrays["label"] == TISSUE_NAMES.index("CSF")].min() > 0.8
+    scan = load_scan(vae_file, vae_settings(model="msdki_water", simulation={"snr": 500.0}, b_max_s_per_mm2=3500))
+    some = scan.label == TISSUE_NAMES.index("mixed")
+    assert (scan.fit.tissue.values - scan.truth.values)[some][:, 3].abs().median() < 0.05
 
 
 def test_a_truth_that_there_is_not_is_refused(vae_file, vae_settings):

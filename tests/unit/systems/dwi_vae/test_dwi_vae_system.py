@@ -11,7 +11,7 @@ from scan2map.errors import DataError, SettingError
 from scan2map.physics.noise import rician
 from scan2map.systems import load_system
 from scan2map.systems.dwi_vae.deconvolution import deconvolve
-from scan2map.systems.dwi_vae.evaluate import evaluate_members
+from scan2map.systems.dwi_vae.evaluate import Subject, evaluate_members, oracle_mixture
 from scan2map.systems.dwi_vae.measured import load_scan
 from scan2map.systems.dwi_vae.own_scan import fit_own_scan
 from scan2map.systems.dwi_vae.prediction import evidence_bound, interval, predict_scan
@@ -154,7 +154,7 @@ def test_the_table_has_every_question(vae_file, vae_settings, vae_model, tmp_pat
         settings | {"evaluation": settings["evaluation"] | {"subjects": 1}},
         training,
     )
-    assert set(table["method"]) == {"nlls", "mle", "dipy", "network", "own_scan"}
+    assert set(table["method"]) == {"nlls", "mle", "dipy", "oracle", "network", "own_scan"}
     simulated = {"head:snr=20", "compartments:snr=20"}
     assert simulated < set(table["condition"])
     assert not table.duplicated(["method", "condition", "roi", "metric"]).any()
@@ -225,6 +225,13 @@ def test_samples_cover_what_their_interval_promises():
     low, high = interval(drawn[:39])
     share = ((low <= drawn[39]) & (drawn[39] <= high)).double().mean().item()
     assert share == pytest.approx(0.9, abs=0.006)
+
+
+def test_the_oracle_mixture_finds_the_clusters(vae_file, vae_settings):
+    """Three clusters far apart, known without noise: nothing is left to confuse."""
+    scan = load_scan(vae_file, vae_settings(simulation={"source": "cluster"}, b_max_s_per_mm2=3500))
+    assert oracle_mixture(Subject("L01", scan, "cluster:snr=20"), 3)["value"] == pytest.approx(1, abs=0.01)
+    assert oracle_mixture(Subject("L01", scan, "cluster:snr=20"), 1)["value"] == 0
 
 
 def test_deconvolution_finds_the_mixture_behind_noisy_estimates():

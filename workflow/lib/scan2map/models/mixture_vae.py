@@ -122,6 +122,20 @@ def combine(precision: torch.Tensor, pull: torch.Tensor, prior: Mixture) -> Post
     return Posterior(mean, torch.linalg.cholesky(with_jitter(covariance)))
 
 
+class Reading(NamedTuple):
+    """What a network says of n voxels.
+
+    Attributes:
+        samples: unbounded numbers (count, n, outputs) of draws of the posterior.
+        latents: posterior mean of what the mixture describes of z (n, latent).
+        membership: probability (n, components) of each component there.
+    """
+
+    samples: torch.Tensor
+    latents: torch.Tensor
+    membership: torch.Tensor
+
+
 class PriorStart(NamedTuple):
     """Where the learned prior starts: means and log variances (components, learned outputs), logits (components,)."""
 
@@ -256,16 +270,8 @@ class MixtureVae(nn.Module):
         latent, log_density = posterior.sample()
         return self.decode(latent), log_density - prior.log_joint(latent).logsumexp(-1)
 
-    def samples(self, tokens: torch.Tensor, count: int) -> torch.Tensor:
-        """Unbounded numbers (count, n, outputs) of samples of the posterior."""
-        posterior, _ = self._both(tokens)
-        return torch.stack([self.decode(posterior.sample()[0]) for _ in range(count)])
-
-    def latents(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Posterior mean of what the mixture describes of z (n, latent)."""
-        return self._both(tokens)[0].mean[:, : self.latent]
-
-    def membership(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Probability (n, components) of each component at the posterior mean."""
+    def read(self, tokens: torch.Tensor, count: int) -> Reading:
+        """``count`` samples, place in the latent space and component of each voxel."""
         posterior, prior = self._both(tokens)
-        return prior.log_joint(posterior.mean).softmax(-1)
+        samples = torch.stack([self.decode(posterior.sample()[0]) for _ in range(count)])
+        return Reading(samples, posterior.mean[:, : self.latent], prior.log_joint(posterior.mean).softmax(-1))

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from scan2map.models.mixture_vae import normal_log_density
+from scan2map.models.mixture_vae import Reading, normal_log_density
 
 TEMPERATURE = 2.0
 
@@ -45,17 +45,10 @@ class PlainNetwork(nn.Module):
         found = self.head(self.encoder(tokens[:, 0]))
         return found, found.new_zeros(len(found))
 
-    def samples(self, tokens: torch.Tensor, count: int) -> torch.Tensor:
-        """The same numbers ``count`` times: this network tells no uncertainty."""
-        return self.draw(tokens)[0].expand(count, -1, -1)
-
-    def latents(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Features of the last hidden layer."""
-        return self.encoder(tokens[:, 0])
-
-    def membership(self, tokens: torch.Tensor) -> torch.Tensor:
-        """One component."""
-        return tokens.new_ones(len(tokens), 1)
+    def read(self, tokens: torch.Tensor, count: int) -> Reading:
+        """The same numbers ``count`` times (no uncertainty is told), the last hidden layer, one component."""
+        hidden = self.encoder(tokens[:, 0])
+        return Reading(self.head(hidden).expand(count, -1, -1), hidden, tokens.new_ones(len(tokens), 1))
 
 
 class PublishedVae(nn.Module):
@@ -104,14 +97,8 @@ class PublishedVae(nn.Module):
         ).sum(-1)
         return self.decoder(latent), divergence + category
 
-    def samples(self, tokens: torch.Tensor, count: int) -> torch.Tensor:
-        """Unbounded numbers (count, n, outputs) of samples."""
-        return torch.stack([self.decoder(self._sample(tokens)[0]) for _ in range(count)])
-
-    def latents(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Posterior mean of z at the mean component weights."""
-        return self.posterior(tokens, lambda logits: logits.softmax(-1))[0]
-
-    def membership(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Probability of each component."""
-        return self.choose(self.encoder(tokens[:, 0])).softmax(-1)
+    def read(self, tokens: torch.Tensor, count: int) -> Reading:
+        """``count`` samples; the posterior mean of z at the mean component weights; these weights."""
+        samples = torch.stack([self.decoder(self._sample(tokens)[0]) for _ in range(count)])
+        mean, _, weights, _ = self.posterior(tokens, lambda logits: logits.softmax(-1))
+        return Reading(samples, mean, weights)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from scan2map.evaluation.edges import edge_width
 from scan2map.systems.dwi_vae.estimators import Estimator
@@ -15,11 +16,12 @@ from scan2map.systems.dwi_vae.prediction import predict_scan
 from scan2map.systems.dwi_vae.scans import Scan
 from scan2map.systems.dwi_vae.simulate import TISSUE_NAMES, simulate_scan
 
-DETAIL_SNR = (5.0,)
+DETAIL_SNR = (5.0, 20.0)
 # Change of D (mm²/s) and K in a lesion, from white matter; its edge lengths in voxels.
 LESION, LESION_VOXELS = (0.35e-3, -0.35), (1, 2)
 LESIONS = 40
 EDGE = ((1.2e-3, 1.4), (0.8e-3, 0.9))  # D (mm²/s) and K on both sides
+NEAR_EDGE = 6  # voxels on each side
 SEED = 9_173
 
 
@@ -38,11 +40,12 @@ def lesion_voxels(mask: np.ndarray, label: np.ndarray, edge: int) -> np.ndarray:
     return found
 
 
-def _estimates(scan: Scan, member: Estimator, samples: int) -> dict[str, np.ndarray]:
-    """D and K (n, 2) of each method."""
-    found = predict_scan([member], scan, samples).tissue.values[:, 1:3].numpy()
-    fitted = fit_voxels(scan.model, scan.voxels, "gaussian").tissue.values[:, 1:3].numpy()
-    return {"network": found, "nlls": fitted}
+def _estimates(scan: Scan, members: Sequence[Estimator], inside: np.ndarray, samples: int) -> dict[str, np.ndarray]:
+    """D and K (m, 2) of each method in the voxels of a mask (n,), the networks' one after another: (members, m, 2)."""
+    index = torch.from_numpy(np.flatnonzero(inside))
+    networks = [predict_scan([member], scan, samples, index).tissue for member in members]
+    found = {"network": networks, "nlls": [fit_voxels(scan.model, scan.voxels.take(index), "gaussian").tissue]}
+    return {name: np.array([one.values[:, 1:3].numpy() for one in tissues]) for name, tissues in found.items()}
 
 
 def _scan(arrays: Mapping, facts: Mapping, settings: Mapping[str, Any], snr: float, msdki: np.ndarray) -> Scan:
@@ -57,11 +60,11 @@ def _rows(subject: str, condition: str, metric: str, values: Mapping[str, Any], 
             yield {**names, "metric": f"{name}_{metric}", "value": float(value), "unit": unit, "n": n}
 
 
-def detail_rows(member: Estimator, path: Path, settings: Mapping[str, Any]) -> Iterator[dict]:
+def detail_rows(members: Sequence[Estimator], path: Path, settings: Mapping[str, Any]) -> Iterator[dict]:
     """Contrast recovery of lesions (change of the estimate over change of the truth) and the width of an edge.
 
     Args:
-        member: a network.
+        members: networks; every number is the mean over them.
         path: data-set file of a head.
         settings: the system's settings.
     """
@@ -71,25 +74,33 @@ def detail_rows(member: Estimator, path: Path, settings: Mapping[str, Any]) -> I
     samples, subject = settings["evaluation"]["samples"], Path(path).stem
     for snr in DETAIL_SNR:
         clean = arrays["msdki"].astype(float)
-        before = _estimates(_scan(arrays, facts, settings, snr, clean), member, samples)
+        before = _scan(arrays, facts, settings, snr, clean)
         for edge in LESION_VOXELS:
             inside = lesion_voxels(arrays["mask"].astype(bool), arrays["label"], edge)
-            after = _estimates(_scan(arrays, facts, settings, snr, clean + inside[:, None] * LESION), member, samples)
-            recovered = {name: (after[name] - before[name])[inside].mean(0) / LESION for name in after}
+            after = _scan(arrays, facts, settings, snr, clean + inside[:, None] * LESION)
+            pair = [_estimates(scan, members, inside, samples) for scan in (before, after)]
+            recovered = {name: (pair[1][name] - pair[0][name]).mean((0, 1)) / LESION for name in pair[1]}
             size = f"lesion {edge * facts['data']['voxel_size_mm']:g} mm:snr={snr:g}"
             yield from _rows(subject, size, "recovery", recovered, "1", int(inside.sum()))
-        yield from _edge_rows(arrays, facts, settings, snr, member, subject)
+        yield from _edge_rows(arrays, facts, settings, snr, members, subject)
 
 
-def _edge_rows(arrays, facts, settings, snr: float, member: Estimator, subject: str) -> Iterator[dict]:
+def _edge_rows(arrays, facts, settings, snr: float, members: Sequence[Estimator], subject: str) -> Iterator[dict]:
     """A plane through the brain with one tissue on each side; widths from mean profiles across it."""
     place = np.argwhere(arrays["mask"])[:, 0] - arrays["mask"].shape[0] // 2
     sides = np.where((place < 0)[:, None], *EDGE)
-    found = _estimates(_scan(arrays, facts, settings, snr, sides), member, settings["evaluation"]["samples"])
-    near = np.arange(-6, 6)
+    inside = (place >= -NEAR_EDGE) & (place < NEAR_EDGE)
+    scan = _scan(arrays, facts, settings, snr, sides)
+    found = _estimates(scan, members, inside, settings["evaluation"]["samples"])
     size = facts["data"]["voxel_size_mm"]
     widths = {
-        name: [edge_width(size * near, np.array([part[place == at].mean() for at in near])) for part in values.T]
+        name: np.mean([[_width(part, place[inside], size) for part in one.T] for one in values], 0)
         for name, values in found.items()
     }
-    yield from _rows(subject, f"edge:snr={snr:g}", "edge_width", widths, "mm", int((np.abs(place) <= 6).sum()))
+    yield from _rows(subject, f"edge:snr={snr:g}", "edge_width", widths, "mm", int(inside.sum()))
+
+
+def _width(values: np.ndarray, place: np.ndarray, size: float) -> float:
+    """Width (mm) of the mean profile of values (m,) across the edge, voxels of ``size`` mm at ``place``."""
+    near = np.arange(-NEAR_EDGE, NEAR_EDGE)
+    return edge_width(size * near, np.array([values[place == at].mean() for at in near]))

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from scan2map.models.mixture_vae import MixtureVae, PriorStart
+from scan2map.models.mixture_vae import MixtureVae, PriorStart, Reading
 from scan2map.models.published_vae import PlainNetwork, PublishedVae
 from scan2map.systems.dwi_vae.scans import OFFSETS
 from scan2map.systems.dwi_vae.signal_models import SignalModel, Tissue, signal_model
@@ -82,17 +82,10 @@ class Estimator(nn.Module):
         free, divergence = self.core.draw(self.standardised(tokens))
         return self.to_tissue(free, frames), divergence
 
-    def samples(self, tokens: torch.Tensor, frames: torch.Tensor, count: int) -> list[Tissue]:
-        """Tissue of ``count`` samples of the posterior."""
-        return [self.to_tissue(free, frames) for free in self.core.samples(self.standardised(tokens), count)]
-
-    def latents(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Place of each voxel in the latent space."""
-        return self.core.latents(self.standardised(tokens))
-
-    def membership(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Probability of each component of the mixture."""
-        return self.core.membership(self.standardised(tokens))
+    def read(self, tokens: torch.Tensor, frames: torch.Tensor, count: int) -> tuple[list[Tissue], Reading]:
+        """Tissue of ``count`` samples of the posterior, and all that the network says."""
+        reading = self.core.read(self.standardised(tokens), count)
+        return [self.to_tissue(free, frames) for free in reading.samples], reading
 
 
 def _core(

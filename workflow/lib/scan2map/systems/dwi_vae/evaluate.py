@@ -32,10 +32,12 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("scan2map")
 Row = dict[str, Any]
-FEWEST_VOXELS = 20  # of a group that is scored
+FEWEST_VOXELS = 15  # of a group that is scored
 FEWEST_MEMBERS = 0.01  # share of the voxels from which on a component counts as alive
 BOUND_VOXELS, BOUND_SAMPLES = 2000, 8
 MISMATCH_SNR = 20.0
+NOT_PURE = ("mixed", "outside", "lesion")
+ORACLE_STARTS = 5
 DIRECTION_FRACTION = 0.2  # a direction is scored where the true stick fraction is above this
 
 
@@ -98,17 +100,29 @@ def calibration(subject: Subject, method: str, found: Prediction) -> Iterator[Ro
 
 def clustering(subject: Subject, method: str, found: Prediction) -> Iterator[Row]:
     """Agreement of the mixture with the true groups (adjusted Rand index), and how many components are alive."""
-    from sklearn.metrics import adjusted_rand_score
-
-    scan, component = subject.scan, found.membership.argmax(-1)
-    pure = torch.stack([scan.label == number for number, name in enumerate(scan.names) if name not in NOT_PURE]).any(0)
-    index = adjusted_rand_score(scan.label[pure].numpy(), component[pure].numpy())
-    yield row(subject, method, "pure", "adjusted_rand_index", index, "1", pure.sum())
+    component = found.membership.argmax(-1)
+    yield _agreement(subject, method, component)
     shares = torch.bincount(component, minlength=found.membership.shape[1]).double() / len(component)
     yield row(subject, method, "brain", "components_alive", (shares > FEWEST_MEMBERS).sum(), "count", len(component))
 
 
-NOT_PURE = ("mixed", "outside", "lesion")
+def _agreement(subject: Subject, method: str, component: torch.Tensor) -> Row:
+    from sklearn.metrics import adjusted_rand_score
+
+    scan = subject.scan
+    pure = torch.stack([scan.label == number for number, name in enumerate(scan.names) if name not in NOT_PURE]).any(0)
+    index = adjusted_rand_score(scan.label[pure].numpy(), component[pure].numpy())
+    return row(subject, method, "pure", "adjusted_rand_index", index, "1", pure.sum())
+
+
+def oracle_mixture(subject: Subject, components: int) -> Row:
+    """What a mixture that is fitted to the true parameters of all voxels reaches: no network can know more."""
+    from sklearn.mixture import GaussianMixture
+
+    values, learned = subject.scan.truth.values[:, 1:], trainable(subject.scan)
+    scaled = (values / values[learned].std(0)).numpy()
+    mixture = GaussianMixture(components, n_init=ORACLE_STARTS, random_state=0).fit(scaled[learned.numpy()])
+    return _agreement(subject, "oracle", torch.from_numpy(mixture.predict(scaled)))
 
 
 def bound(subject: Subject, method: str, member: Estimator, noise: str) -> Iterator[Row]:
@@ -201,7 +215,7 @@ def evaluate_members(
             changed = merge(settings, {"simulation": {"source": source, "snr": snr}})
             rows += _score_scan(members, path, changed, recipe)
         if settings["evaluation"]["detail"]:
-            rows += detail_rows(members[0], path, settings)
+            rows += detail_rows(members, path, settings)
         LOGGER.info("scored subject %s", Path(path).stem)
     return model_table(rows)
 
@@ -216,7 +230,8 @@ def conditions(settings: Mapping[str, Any]) -> list[tuple[str, float]]:
 def _score_scan(members: Sequence[Estimator], path: Path, settings: Mapping[str, Any], recipe: tuple) -> list[Row]:
     simulation = settings["simulation"]
     subject = Subject(Path(path).stem, load_scan(path, settings), f"{simulation['source']}:snr={simulation['snr']:g}")
-    rows = [*classical(subject), *over_seeds(network_rows(subject, "network", one, settings) for one in members)]
+    rows = [*classical(subject), oracle_mixture(subject, settings["network"]["components"])]
+    rows += over_seeds(network_rows(subject, "network", one, settings) for one in members)
     own = simulation["snr"] in settings["evaluation"]["own_scan_snr"] and not settings["loss"]["supervised"]
     if own and not subject.condition.startswith("compartments"):
         rows += _own_rows(subject, path, settings, recipe)

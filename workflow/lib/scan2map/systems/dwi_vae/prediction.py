@@ -56,24 +56,26 @@ def interval(values: torch.Tensor) -> torch.Tensor:
 def _predict_chunk(members: Sequence[Estimator], scan: Scan, index, count: int) -> Prediction:
     device = members[0].mean.device
     block = {name: value.to(device) for name, value in scan.block(index).items()}
-    drawn = [one for member in members for one in member.samples(block["tokens"], block["frames"], count)]
+    read = [member.read(block["tokens"], block["frames"], count) for member in members]
+    drawn = [one for tissues, _ in read for one in tissues]
     values = torch.stack([one.values for one in drawn])
     low, high = interval(values)
     tissue = Tissue(values.mean(0), _mean_axis(torch.stack([one.direction for one in drawn])))
-    first = members[0]
-    parts = (tissue, values.std(0), low, high, first.membership(block["tokens"]), first.latents(block["tokens"]))
+    first = read[0][1]
+    parts = (tissue, values.std(0), low, high, first.membership, first.latents)
     return Prediction(Tissue(*(part.cpu() for part in tissue)), *(part.cpu() for part in parts[1:]))
 
 
-def predict_scan(members: Sequence[Estimator], scan: Scan, count: int) -> Prediction:
+def predict_scan(members: Sequence[Estimator], scan: Scan, count: int, index: torch.Tensor | None = None) -> Prediction:
     """Mean, spread and interval of the parameters by an ensemble.
 
     Args:
         members: networks, on one device.
         scan: prepared with their settings.
         count: samples of the posterior per network.
+        index: of the voxels; all if not given.
     """
-    index = torch.arange(len(scan.voxels))
+    index = torch.arange(len(scan.voxels)) if index is None else index
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         parts = [_predict_chunk(members, scan, chunk, count) for chunk in index.split(CHUNK)]
@@ -89,7 +91,7 @@ def ranks(member: Estimator, scan: Scan, count: int) -> torch.Tensor:
         torch.manual_seed(SEED)
         for index in torch.arange(len(scan.voxels)).split(CHUNK):
             block = {name: value.to(member.mean.device) for name, value in scan.block(index).items()}
-            drawn = member.samples(block["tokens"], block["frames"], count)
+            drawn, _ = member.read(block["tokens"], block["frames"], count)
             below = sum((one.values < block["truth"]).double() for one in drawn)
             parts.append(((below + 0.5) / (count + 1)).cpu())
     return torch.cat(parts)

@@ -1,8 +1,9 @@
 """Tissue with known parameters, and scans of it: the clusters of the paper, and the digital head.
 
-A head is scanned in two ways: ``head`` draws signals from the signal model itself (matched physics), ``compartments``
+A head is scanned in three ways: ``head`` draws signals from the signal model itself (matched physics), ``compartments``
 from the head's Gaussian compartments and their directions (the model is then an approximation; its truth is what a
-fit to the noise-free signals gives).
+fit to the noise-free signals gives), ``tissue`` is ``head`` without partial volume: every voxel holds the tissue that
+has most of it, with a spread of its parameters.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from scan2map.systems.dwi_vae.scans import Scan, prepare_scan
 from scan2map.systems.dwi_vae.signal_models import SignalModel, Tissue, signal_model
 from scan2map.systems.dwi_vae.voxels import Acquisition, Voxels, acquisition_of, average_shells, below
 
-SOURCES = ("cluster", "head", "compartments")
 # Clusters of the paper: D (mm²/s), K, weight; and voxels beyond them, drawn evenly between these limits.
 CLUSTERS = ((1.0e-3, 1.25, 0.5), (1.5e-3, 1.0, 0.4), (3.0e-3, 0.0, 0.1))
 CLUSTER_NAMES = ("first", "second", "water", "outside")
@@ -30,7 +30,12 @@ OUTSIDE_DISTANCE = 0.35
 TISSUES = ("csf", "gm", "wm")
 PURE, BRAIN = 0.9, 0.5  # share of a tissue in a pure voxel; share of brain in a brain voxel
 TISSUE_NAMES = ("CSF", "GM", "WM", "mixed", "lesion")
+NAMES = {"cluster": CLUSTER_NAMES, "tissue": TISSUE_NAMES[:3], "head": TISSUE_NAMES, "compartments": TISSUE_NAMES}
+PREFIX = {"cluster": "cluster_", "tissue": "tissue_"}  # of a source's arrays
+HIGHEST_D = 3.2e-3
 ECHO_TIME_S = 0.08
+FREE_WATER = ("free", "wm_free")  # compartments
+TINY = 1e-9
 
 
 def phantom_acquisition(settings: Mapping[str, Any]) -> Acquisition:
@@ -55,12 +60,17 @@ def draw_clusters(count: int, spread: float, rng: np.random.Generator) -> tuple[
     """
     centres = np.array([cluster[:2] for cluster in CLUSTERS])
     label = rng.choice(len(CLUSTERS), count, p=[cluster[2] for cluster in CLUSTERS])
-    inside = centres[label] + spread * rng.standard_normal((count, 2)) * [1e-3, 1.0]
-    inside[:, 0] = np.clip(inside[:, 0], 1e-4, 3.2e-3)
+    inside = centres[label] + _spread(count, spread, rng)
+    inside[:, 0] = np.clip(inside[:, 0], 1e-4, HIGHEST_D)
     drawn = rng.uniform(*np.transpose([OUTSIDE_D, OUTSIDE_K]), (4 * count, 2))
     distance = np.linalg.norm((drawn[:, None] - centres) / [1e-3, 1.0], axis=-1).min(-1)
     outside = drawn[distance > OUTSIDE_DISTANCE][: count // 5]
     return np.concatenate([inside, outside]), np.concatenate([label, np.full(len(outside), len(CLUSTERS))])
+
+
+def _spread(count: int, spread: float, rng: np.random.Generator) -> np.ndarray:
+    """Normal deviates of D (mm²/s) and K (count, 2) of a standard deviation in µm²/ms and 1."""
+    return spread * rng.standard_normal((count, 2)) * [1e-3, 1.0]
 
 
 def head_arrays(subject: str, settings: Mapping[str, Any], table: Acquisition) -> dict[str, np.ndarray]:
@@ -73,8 +83,9 @@ def head_arrays(subject: str, settings: Mapping[str, Any], table: Acquisition) -
 
     Returns:
         ``mask`` (x, y, z); per brain voxel ``s0`` (1 in the mean of white matter), ``label`` (``TISSUE_NAMES``),
-        ``msdki`` (D, K), ``ball_stick`` (f, D of the ball, D of the stick), ``direction``, ``compartments``: signals
-        of the protocol relative to b = 0.
+        ``msdki`` (D, K), ``msdki_water`` (D and K of what is not free water, its share), ``ball_stick`` (f, D of the
+        ball, D of the stick), ``direction``, ``tissue_msdki`` and ``tissue_label`` without partial volume,
+        ``compartments``: signals of the protocol relative to b = 0.
     """
     from scan2map.phantom.subject import build_subject
     from scan2map.phantom.tissue import AXON_AXIAL
@@ -99,10 +110,40 @@ def head_arrays(subject: str, settings: Mapping[str, Any], table: Acquisition) -
         "s0": (s0 / s0[label == TISSUE_NAMES.index("WM")].mean()).astype(np.float32),
         "label": label.astype(np.uint8),
         "msdki": np.stack(mean_signal_cumulants(weights, tensors), -1).astype(np.float32),
+        "msdki_water": _beside_water(parts, weights, tensors),
         "ball_stick": np.stack([weights[stick] / s0, ball, np.full_like(ball, AXON_AXIAL)], -1).astype(np.float32),
         "direction": head.fibre_direction[mask].astype(np.float32),
         "compartments": (signals / s0[:, None]).astype(np.float32),
+        **_one_tissue_each(parts, weights, tensors, np.stack([head.fractions[name][mask] for name in TISSUES])),
     }
+
+
+def _beside_water(parts, weights, tensors) -> np.ndarray:
+    """D and K of what is not free water, and the share of free water (n, 3)."""
+    from scan2map.physics.diffusion import mean_signal_cumulants
+
+    free = [part.name in FREE_WATER for part in parts]
+    water = sum(weight for weight, one in zip(weights, free, strict=True) if one) / sum(weights)
+    # Where there is nothing else, the smallest weight makes D and K those of the mean of all compartments.
+    rest = [np.zeros_like(w) if one else w + TINY for w, one in zip(weights, free, strict=True)]
+    return np.stack([*mean_signal_cumulants(rest, tensors), water], -1).astype(np.float32)
+
+
+def _one_tissue_each(parts, weights, tensors, shares) -> dict[str, np.ndarray]:
+    """D and K (n, 2) of the tissue that has most of a voxel, and its number (n,)."""
+    from scan2map.physics.diffusion import mean_signal_cumulants
+
+    most = shares.argmax(0)
+    found = np.zeros((len(most), 2), np.float32)
+    for number, tissue in enumerate(TISSUES):
+        inside = most == number
+        own = [
+            (weight[inside], tensor[inside])
+            for part, weight, tensor in zip(parts, weights, tensors, strict=True)
+            if part.tissue == tissue
+        ]
+        found[inside] = np.stack(mean_signal_cumulants(*zip(*own, strict=True)), -1)
+    return {"tissue_msdki": found, "tissue_label": most.astype(np.uint8)}
 
 
 def _labels(head, mask: np.ndarray) -> np.ndarray:
@@ -123,6 +164,8 @@ def build_subject_file(subject: str, settings: Mapping[str, Any], output: Path) 
     arrays = head_arrays(subject, settings, table)
     arrays |= {"b_values": table.b_values.numpy(), "directions": table.directions.numpy()}
     arrays |= {"cluster_msdki": clusters.astype(np.float32), "cluster_label": label.astype(np.uint8)}
+    arrays["tissue_msdki"] += _spread(len(arrays["tissue_msdki"]), settings["cluster_spread"], rng)
+    arrays["tissue_msdki"][:, 0] = np.clip(arrays["tissue_msdki"][:, 0], 1e-4, HIGHEST_D)
     save_subject(output, arrays, data=dict(settings), subject=subject, measured=False)
 
 
@@ -136,15 +179,14 @@ def _generator(settings: Mapping[str, Any], subject: str, repeat: int) -> torch.
 
 def _truth(model: SignalModel, arrays: Mapping[str, np.ndarray], source: str) -> tuple[Tissue, np.ndarray]:
     """Parameters without S0 (1) and labels."""
-    key = "ball_stick" if model.directional else "msdki"
-    if (source == "cluster" and model.name != "msdki") or model.name in ("msdki_water", "ball_stick_tied"):
+    prefix = PREFIX.get(source, "")
+    if prefix + model.name not in arrays:
         raise SettingError(
             f"There is no simulated truth for the model {model.name} from {source}",
-            allowed="msdki (cluster, head, compartments), ball_stick (head, compartments)",
+            allowed="msdki, and from head or compartments also msdki_water and ball_stick",
             remedy="change settings.model or settings.simulation.source",
         )
-    prefix = "cluster_" if source == "cluster" else ""
-    values = torch.from_numpy(arrays[prefix + key]).double()
+    values = torch.from_numpy(arrays[prefix + model.name]).double()
     values = torch.cat([torch.ones(len(values), 1, dtype=torch.float64), values], -1)
     direction = torch.zeros(len(values), 3, dtype=torch.float64)
     if source != "cluster":
@@ -191,6 +233,5 @@ def simulate_scan(
     if source == "compartments":
         truth = _apparent(model, clean, acquisition, truth, settings["b_max_s_per_mm2"])
     mask = None if source == "cluster" else arrays["mask"]
-    names = CLUSTER_NAMES if source == "cluster" else TISSUE_NAMES
     scan = prepare_scan(model, measured, sigma, acquisition, mask, settings)
-    return scan.with_truth(truth, torch.from_numpy(np.asarray(label)).long(), names)
+    return scan.with_truth(truth, torch.from_numpy(np.asarray(label)).long(), NAMES[source])
