@@ -7,7 +7,7 @@ import pytest
 
 from scan2map import status
 from scan2map.errors import DataError, SettingError
-from scan2map.logs import rule_log
+from scan2map.logs import LOGGER, collected_warnings, rule_log
 
 
 class Wildcards(dict):
@@ -78,3 +78,14 @@ def test_a_failed_anatomy_takes_the_whole_session_out(tmp_path):
     with pytest.raises(SystemExit), rule_log(job(tmp_path, "results/sub-01/ses-02/anat/x.nii.gz")):
         raise DataError("no brain")
     assert status.runnable(inventory, "dwi", tmp_path / "logs") == []
+
+
+def test_warnings_are_kept_once_each_and_reach_the_log(tmp_path):
+    smk = job(tmp_path)
+    with rule_log(smk), collected_warnings() as found:
+        for _ in range(2):
+            LOGGER.warning("a single shell does not determine %s", "K")
+        LOGGER.info("training starts")
+    LOGGER.warning("later")
+    assert found == ["a single shell does not determine K"]
+    assert (tmp_path / "logs/quantify_cbf/sub-01_ses-02.log").read_text().count("single shell") == 2

@@ -9,6 +9,7 @@ import toy_study
 
 from scan2map.errors import DataError, SettingError
 from scan2map.images import load_image, save_image
+from scan2map.logs import LOGGER
 from scan2map.systems import load_system
 from scan2map.training.card import write_card_page
 from scan2map.training.evaluate import evaluate_package
@@ -71,6 +72,22 @@ def test_prediction_needs_the_package_alone(package, session, tmp_path, shelf):
     expected = np.mean(slopes) / load_package(package).normalisation["sd"]
     double, plain = (load_image(folder / f"sub-01_ses-01_desc-{name}_map.nii.gz").data for name in ("double", "plain"))
     assert np.allclose(double, expected * plain)
+
+
+def test_what_a_system_warns_of_stands_in_the_sidecars(package, session, tmp_path, monkeypatch):
+    """The page shows a sidecar's ``Reason`` beside the figure."""
+    system = load_system("toy")
+    plain = system.predict
+
+    def warns(*arguments, **more):
+        LOGGER.warning("b beyond 3/(DK)")
+        return plain(*arguments, **more)
+
+    silent = predict(package, session, tmp_path) / "sub-01_ses-01_desc-double_map.json"
+    assert "Reason" not in json.loads(silent.read_text())
+    monkeypatch.setattr(type(system), "predict", staticmethod(warns))
+    told = predict(package, session, tmp_path) / "sub-01_ses-01_desc-double_map.json"
+    assert json.loads(told.read_text())["Reason"] == "b beyond 3/(DK)"
 
 
 def test_same_trainings_same_bytes(package, shelf, tmp_path):

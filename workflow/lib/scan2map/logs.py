@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +15,29 @@ from scan2map.errors import DataError, Scan2mapError
 
 LOGGER = logging.getLogger("scan2map")
 MODALITIES = {"anat": "anat", "dwi": "dwi", "fmap": "dwi", "perf": "asl"}
+
+
+class _Collector(logging.Handler):
+    """Keeps the words of what is logged, each once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage() not in self.found:
+            self.found.append(record.getMessage())
+
+
+@contextmanager
+def collected_warnings() -> Iterator[list[str]]:
+    """A list that fills with the warnings logged inside, which reach the log all the same."""
+    collector = _Collector()
+    LOGGER.addHandler(collector)
+    try:
+        yield collector.found
+    finally:
+        LOGGER.removeHandler(collector)
 
 
 def _failure_record(smk) -> Path | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from scan2map.bids.names import bids_path
 from scan2map.errors import DataError, SettingError
 from scan2map.images import save_image
+from scan2map.logs import collected_warnings
 from scan2map.provenance import write_sidecar
 from scan2map.systems import load_system
 from scan2map.training import devices
@@ -67,10 +68,12 @@ def predict_maps(
     check_session(package, files)
     description = load_system(system).description
     state = {"checkpoints": Path(checkpoints)} if description.fits_session else {}
-    with torch.inference_mode():
+    with torch.inference_mode(), collected_warnings() as warnings:
         images = load_system(system).predict(package, files, compute["device"], **state)
     _require_companions(description, images)
-    _write(package, images, files, Path(folder), subject, session)
+    told = {"sources": files.values(), "settings": _told_settings(package)}
+    told |= {"Reason": " ".join(warnings)} if warnings else {}
+    _write(package, images, Path(folder), (subject, session), told)
     shutil.rmtree(checkpoints, ignore_errors=True)
 
 
@@ -81,7 +84,14 @@ def _require_companions(description: Description, images: Mapping) -> None:
         raise DataError("The maps are not those of the system", found=sorted(images), allowed=sorted(expected))
 
 
-def _write(package: Package, images: Mapping, inputs: Mapping[str, Path], folder: Path, subject: str, session: str):
+def _told_settings(package: Package) -> dict:
+    """What a sidecar tells of the package; one network is fitted to a session, however many the package holds."""
+    members = 1 if load_system(package.system).description.fits_session else len(package.members)
+    return {"system": package.system, "variant": package.config["variant"], "members": members}
+
+
+def _write(package: Package, images: Mapping, folder: Path, names: tuple[str, str], told: Mapping) -> None:
+    """All maps of a session (subject, session) and their sidecars, or nothing; ``told`` goes into each sidecar."""
     import numpy as np
 
     partial = folder.with_name(f".partial-{folder.name}")
@@ -92,21 +102,19 @@ def _write(package: Package, images: Mapping, inputs: Mapping[str, Path], folder
         if not np.isfinite(image.data).all():
             remedy = "look at the session's input maps"
             raise DataError(f"{package.name} predicts values of {wanted.name} that are not numbers", remedy=remedy)
-        path = partial / map_name(wanted, subject, session)
+        path = partial / map_name(wanted, *names)
         save_image(path, image.data, image.affine)
-        _sidecar(path, package, wanted, inputs)
+        _sidecar(path, package, wanted, told)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(partial, folder)
 
 
-def _sidecar(path: Path, package: Package, wanted: PredictedMap, inputs: Mapping[str, Path]) -> None:
+def _sidecar(path: Path, package: Package, wanted: PredictedMap, told: Mapping) -> None:
     description = load_system(package.system).description
     write_sidecar(
         path,
         step=f"predict_{package.system}",
         description=wanted.description,
-        sources=inputs.values(),
-        settings={"system": package.system, "variant": package.config["variant"], "members": len(package.members)},
         units=wanted.unit,
         Model={
             "Package": package.name,
@@ -114,6 +122,7 @@ def _sidecar(path: Path, package: Package, wanted: PredictedMap, inputs: Mapping
             "TrainedOn": trained_on(description),
             "Role": wanted.role,
         },
+        **told,
     )
 
 
