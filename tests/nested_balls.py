@@ -65,6 +65,7 @@ def build_ball(field_hz=lambda position: 0 * position[..., 0], lesion=False) -> 
         hounsfield=sum(HOUNSFIELD[n] * v for n, v in fractions.items()) - 1000 * (1 - covered),
         fibre_direction=np.broadcast_to(FIBRE.astype(np.float32), (*shape, 3)),
         fibre_fraction=0.6 * (fractions["wm"] > 0).astype(np.float32),
+        axon_fraction=np.full(shape, 0.6, np.float32),
         cbf_ml_100g_min=cbf,
         att_s=np.where(cbf > 0, 1.0, 0).astype(np.float32),
         field_hz=field_hz(position).astype(np.float32),

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from scan2map.config import check_block
 from scan2map.phantom.anatomy import build_head, subject_grid
 from scan2map.phantom.deformation import draw_warp
-from scan2map.phantom.fibres import build_fibres, reorient, tract_samples
+from scan2map.phantom.fibres import build_fibres, reorient, tract_samples, turn_vectors
 
 UNDEFORMED = {
     "mean_scale": 1.0, "scale_sd": 0.0, "amplitude_mm": 0.0, "smoothness_mm": 20.0,
@@ -16,12 +17,17 @@ GRID = subject_grid(4.0)
 RIGHT, FRONT, UP = np.eye(3)
 
 
-@pytest.fixture(scope="module")
-def head_and_fibres():
+def head_with_fibres(**variation):
     warp = draw_warp(subject_grid(4.0), UNDEFORMED, np.random.default_rng(0))
     head = build_head(GRID, warp)
     brain = head.fractions["gm"] + head.fractions["wm"] > 0
-    return head, build_fibres(GRID, warp, head.points, brain, np.random.default_rng(0))
+    settings = check_block("phantom_subject", {"fibres": variation})["fibres"]
+    return head, build_fibres(GRID, warp, head.points, brain, settings, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def head_and_fibres():
+    return head_with_fibres()
 
 
 def voxel_of(*point_mm):
@@ -101,3 +107,28 @@ def test_tract_tangents_follow_their_points():
     cosine = (steps[same] * tangents[:-1][same]).sum(1) / length[same]
     assert cosine.min() > 0.95
     np.testing.assert_allclose(np.linalg.norm(tangents, axis=1), 1, atol=1e-9)
+
+
+def test_a_subjects_own_course_turns_fibres_by_the_angle_of_its_setting(head_and_fibres):
+    """Turns about three axes of standard deviation s: the axis along the fibre does nothing, hence Rayleigh(s)."""
+    head, plain = head_and_fibres
+    _, own = head_with_fibres(direction_sd_deg=8.0)
+    white = head.fractions["wm"] > 0.9
+    cosine = np.abs((plain.direction * own.direction).sum(-1))[white]
+    assert np.degrees(np.arccos(np.clip(cosine, 0, 1))).mean() == pytest.approx(8 * np.sqrt(np.pi / 2), rel=0.15)
+    assert np.array_equal(plain.coherence, own.coherence)
+    np.testing.assert_allclose(np.linalg.norm(own.direction, axis=-1), 1, atol=1e-5)
+
+
+def test_coherence_varies_by_its_setting_and_within_its_limits(head_and_fibres):
+    head, plain = head_and_fibres
+    _, own = head_with_fibres(coherence_sd=0.1)
+    middle = (head.fractions["wm"] > 0.9) & (np.abs(plain.coherence - 0.55) < 0.2)
+    assert (own.coherence - plain.coherence)[middle].std() == pytest.approx(0.1, rel=0.3)
+    assert own.coherence.min() >= 0.1
+    assert own.coherence.max() <= 0.98
+    assert np.array_equal(plain.direction, own.direction)
+
+
+def test_a_quarter_turn_about_up_brings_right_to_front():
+    np.testing.assert_allclose(turn_vectors(RIGHT[None], np.pi / 2 * UP[None]), FRONT[None], atol=1e-12)

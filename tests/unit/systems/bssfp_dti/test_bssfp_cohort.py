@@ -10,7 +10,7 @@ from scan2map.systems.bssfp_dti.orientation import fibre_angle_r2
 
 THUMBNAIL = {
     "voxel_size_mm": 5.0,
-    "head_voxel_size_mm": 4.0,
+    "head": {"voxel_size_mm": 4.0},
     # Noise as good as none: the question is what the signal carries.
     "bssfp": {"sessions": 1, "voxel_size_mm": 5.0, "snr": 1000.0},
     "dwi": {"sessions": 2, "directions": 12, "b0_volumes": 2},
@@ -34,7 +34,7 @@ def test_arrays_share_the_grid_and_hold_every_session(subject):
     shapes = {name: values.shape for name, values in arrays.items()}
     assert shapes == {
         "bssfp": (1, 24, *grid), "tensor": (2, 6, *grid), "truth": (6, *grid), "t1w": grid, "mask": grid,
-        "tissue": (3, *grid), "template_mm": (3, *grid),
+        "tissue": (3, *grid), "template_mm": (3, *grid), "registered_mm": (3, *grid),
     }  # fmt: skip
     outside = arrays["mask"] == 0
     assert not arrays["bssfp"][..., outside].any()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 from scipy.interpolate import CubicSpline
+from scipy.spatial.transform import Rotation
 
 from scan2map.phantom.deformation import Warp
 from scan2map.phantom.grid import Grid, grid_over, regrid, sample, smooth_noise
@@ -20,8 +22,9 @@ SAMPLE_STEP_MM = 1.0
 # Fibres of the gyral blades run towards the cortex; in deep white matter the tracts outweigh this term.
 CORTEX_SMOOTHING_MM, CORTEX_WEIGHT = 3.0, 0.10
 # Intra-axonal volume fraction of white matter (Zhang 2012; Kaden 2016) and how much of it is coherent.
-AXON_FRACTION, AXON_FRACTION_SD, VARIATION_MM = 0.60, 0.02, 15.0
+AXON_FRACTION = 0.60
 COHERENCE_MIN, COHERENCE_MAX = 0.30, 0.92
+COHERENCE_LIMITS = (0.10, 0.98)  # of a subject whose coherence varies
 # Coherence is half way where this share (λ1-λ2)/(λ1+λ2+λ3) of the mixture of tracts is one direction, and away from
 # the tracts it falls with their density (relative to the densest percent).
 COHERENCE_MIDPOINT, COHERENCE_STEEPNESS = 0.60, 6.0
@@ -105,7 +108,26 @@ def _coherence(eigenvalues: np.ndarray) -> np.ndarray:
     return COHERENCE_MIN + (COHERENCE_MAX - COHERENCE_MIN) * share
 
 
-def build_fibres(grid: Grid, warp: Warp, points: np.ndarray, brain: np.ndarray, rng: np.random.Generator) -> FibreField:
+def turn_vectors(vectors: np.ndarray, rotation_vectors_rad: np.ndarray) -> np.ndarray:
+    """Turn vectors (n, 3) about axes (n, 3) by the axes' lengths in radians (Rodrigues' formula)."""
+    return Rotation.from_rotvec(rotation_vectors_rad).apply(vectors)
+
+
+def _own_course(field: FibreField, brain: np.ndarray, noise: Callable[[], np.ndarray], settings: dict) -> FibreField:
+    """A subject's own smooth deviation of coherence and direction, which no deformation of the template explains."""
+    direction, coherence = field.direction, field.coherence
+    if settings["coherence_sd"]:
+        coherence = np.clip(coherence + np.float32(settings["coherence_sd"]) * noise(), *COHERENCE_LIMITS)
+    if settings["direction_sd_deg"]:
+        turns = np.deg2rad(settings["direction_sd_deg"]) * np.stack([noise()[brain] for _ in range(3)], axis=-1)
+        direction = direction.copy()
+        direction[brain] = turn_vectors(direction[brain], turns)
+    return FibreField(direction, field.axon_fraction, coherence)
+
+
+def build_fibres(
+    grid: Grid, warp: Warp, points: np.ndarray, brain: np.ndarray, settings: dict, rng: np.random.Generator
+) -> FibreField:
     """Directions, axon fraction and coherence on the subject's grid.
 
     Args:
@@ -113,7 +135,8 @@ def build_fibres(grid: Grid, warp: Warp, points: np.ndarray, brain: np.ndarray, 
         warp: subject to template.
         points: template points of the voxels (x, y, z, 3) mm.
         brain: where to compute, boolean (x, y, z); elsewhere the direction is superior and the coherence lowest.
-        rng: the subject's generator (smooth variation of the axon fraction).
+        settings: the block ``phantom_subject.fibres``.
+        rng: the subject's generator (smooth variation between subjects).
     """
     tensor, affine = orientation_tensor()
     inside = points[brain]
@@ -125,6 +148,9 @@ def build_fibres(grid: Grid, warp: Warp, points: np.ndarray, brain: np.ndarray, 
     direction[brain] = vectors[:, :, 2]
     coherence = np.full(grid.shape, COHERENCE_MIN, np.float32)
     coherence[brain] = _coherence(values)
-    noise = regrid(smooth_noise(warp.lattice, VARIATION_MM, rng), warp.lattice, grid)
-    axons = np.clip(AXON_FRACTION + AXON_FRACTION_SD * noise, 0.5, 0.72)
-    return FibreField(direction, axons.astype(np.float32), coherence)
+
+    def noise() -> np.ndarray:
+        return regrid(smooth_noise(warp.lattice, settings["variation_mm"], rng), warp.lattice, grid)
+
+    axons = np.clip(AXON_FRACTION + settings["axon_fraction_sd"] * noise(), 0.5, 0.72)
+    return _own_course(FibreField(direction, axons.astype(np.float32), coherence), brain, noise, settings)

@@ -41,6 +41,7 @@ class DigitalSubject:
         hounsfield: CT number, HU.
         fibre_direction: (x, y, z, 3) unit vector in world RAS axes, sign-free, smooth in white matter.
         fibre_fraction: coherent intra-axonal (stick) fraction of white matter, 0 to 0.7.
+        axon_fraction: intra-axonal fraction of white matter, coherent or not.
         compartment_list: the Gaussian diffusion compartments; read them through ``compartments``.
         cbf_ml_100g_min: perfusion, ml/100g/min.
         att_s: arterial transit time, s; 0 outside the brain.
@@ -59,6 +60,7 @@ class DigitalSubject:
     hounsfield: np.ndarray
     fibre_direction: np.ndarray
     fibre_fraction: np.ndarray
+    axon_fraction: np.ndarray
     cbf_ml_100g_min: np.ndarray
     att_s: np.ndarray
     field_hz: np.ndarray
@@ -109,7 +111,7 @@ def build_subject(subject: str, settings: dict, seed: int) -> DigitalSubject:
     head = build_head(grid, warp, skull_scale)
     gm, wm = head.fractions["gm"], head.fractions["wm"]
     perfusion = build_perfusion(grid, warp.lattice, head.points, gm, wm, settings["perfusion"], draw("perfusion"))
-    fibres = build_fibres(grid, warp, head.points, gm + wm > 0, draw("fibres"))
+    fibres = build_fibres(grid, warp, head.points, gm + wm > 0, settings["fibres"], draw("fibres"))
     healthy = _Healthy(head, fibres, *mixed_voxel(perfusion, gm, wm))
     lesion = draw_lesion(settings["lesion"], draw("lesion"))
     return _assemble(
@@ -160,6 +162,7 @@ def _assemble(parts: _Healthy, lesion: LesionSpec | None, **more) -> DigitalSubj
         hounsfield=ct,
         fibre_direction=fibres.direction,
         fibre_fraction=fibres.axon_fraction * fibres.coherence * (fractions["wm"] > 0),
+        axon_fraction=fibres.axon_fraction,
         cbf_ml_100g_min=parts.cbf_ml_100g_min,
         att_s=parts.att_s,
         lesion=lesion,

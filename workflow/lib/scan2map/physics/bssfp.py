@@ -41,7 +41,7 @@ class MyelinWater:
     values scaled from 7 T to 3 T from [3].
 
     Attributes:
-        fraction: share of the white-matter signal, 0 to 1.
+        fraction: share of the white-matter signal, 0 to 1; a number, or one per voxel.
         t1_s, t2_s: relaxation times of myelin water, s.
         shift_hz: shift of myelin water at 90 degrees, Hz.
         axonal_shift_hz: shift of axonal water at 90 degrees, Hz.
@@ -49,7 +49,7 @@ class MyelinWater:
             and the signal carries no orientation (the control experiment).
     """
 
-    fraction: float = 0.12
+    fraction: float | np.ndarray = 0.12
     t1_s: float = 0.45
     t2_s: float = 0.015
     shift_hz: float = 15.0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from scan2map.phantom.acquisition.anat import receive_phase
 from scan2map.phantom.acquisition.scan import Scan, Scanner, grid_record
+from scan2map.phantom.fibres import AXON_FRACTION
 from scan2map.phantom.series import Series
 from scan2map.phantom.subject import DigitalSubject
 from scan2map.physics.bssfp import (
@@ -37,6 +40,18 @@ def fibre_sin2(subject: DigitalSubject, rotation: np.ndarray) -> np.ndarray:
     return ISOTROPIC_SIN2 + coherence * (1 - along**2 - ISOTROPIC_SIN2)
 
 
+def myelin_share(subject: DigitalSubject, settings: dict) -> np.ndarray | float:
+    """Share of the white-matter signal that is myelin water: the same everywhere, or as many axons (x, y, z).
+
+    Args:
+        subject: the digital head.
+        settings: block ``phantom.bssfp.myelin_water``.
+    """
+    if not settings["follows_axons"]:
+        return settings["fraction"]
+    return np.float32(settings["fraction"] / AXON_FRACTION) * subject.axon_fraction.reshape(-1)
+
+
 def head_signal(subject: DigitalSubject, rotation, increment_rad: float, protocol, myelin: MyelinWater) -> np.ndarray:
     """Complex signal of one phase cycle on the subject's grid, M0 of water = 1, (x, y, z)."""
     total = np.zeros(subject.field_hz.size, dtype=np.complex64)
@@ -48,7 +63,9 @@ def head_signal(subject: DigitalSubject, rotation, increment_rad: float, protoco
         times = (np.float32(subject.t1_s[name]), np.float32(subject.t2_s[name]))
         phase = np.float32(increment_rad)
         if name == "wm":
-            total[voxels] += two_pool_signal(m0, *times, field[voxels], sin2[voxels], phase, protocol, myelin)
+            share = myelin.fraction[voxels] if np.ndim(myelin.fraction) else myelin.fraction
+            pools = replace(myelin, fraction=share)
+            total[voxels] += two_pool_signal(m0, *times, field[voxels], sin2[voxels], phase, protocol, pools)
         else:
             total[voxels] += steady_state_signal(m0, *times, field[voxels], phase, protocol)
     return total.reshape(subject.field_hz.shape)
@@ -58,7 +75,8 @@ def measure(scanner: Scanner, settings: dict, protocol: BssfpProtocol) -> tuple[
     """Noisy complex images (x, y, z, cycles), their record, and the affine."""
     sampler = scanner.sampler(settings)
     positions = scanner.positions(NAME, protocol.phase_cycles)
-    myelin = MyelinWater(**settings["myelin_water"])
+    constants = {key: value for key, value in settings["myelin_water"].items() if key != "follows_axons"}
+    myelin = MyelinWater(**constants | {"fraction": myelin_share(scanner.subject, settings["myelin_water"])})
     images = []
     for place, increment in zip(positions, protocol.increments_rad, strict=True):
         signal = GAIN * head_signal(scanner.subject, place[:3, :3], increment, protocol, myelin)

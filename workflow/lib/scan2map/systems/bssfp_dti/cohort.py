@@ -25,10 +25,11 @@ from scan2map.phantom.field import LATTICE_MM
 from scan2map.phantom.grid import Grid
 from scan2map.phantom.subject import DigitalSubject, build_subject, pose, random_generator
 from scan2map.physics.noise import rician
+from scan2map.preprocess.anat.template import register_template
 from scan2map.preprocess.bssfp.complex_images import correct_global_phase
 from scan2map.preprocess.bssfp.steps import on_diffusion_grid
 from scan2map.preprocess.dwi.tensor import design_matrix, fit_wls
-from scan2map.preprocess.registration import Transform
+from scan2map.preprocess.registration import Transform, voxel_centres
 
 TISSUES = ("csf", "gm", "wm")
 BRAIN_SHARE = 0.5
@@ -53,7 +54,7 @@ def _protocol(settings: Mapping[str, Any]) -> dict[str, Any]:
         "bssfp": {
             "voxel_size_mm": [own["voxel_size_mm"]] * 3,
             "snr": own["snr"],
-            "myelin_water": {"orientation": own["orientation"]},
+            "myelin_water": {"orientation": own["orientation"], "follows_axons": own["myelin_follows_axons"]},
         }
     }
     return check_block("phantom", changes)
@@ -125,6 +126,15 @@ def t1w_image(scanner: Scanner, sampler: HeadSampler, mask: np.ndarray) -> np.nd
     return rician(image, sigma, scanner.generator("t1w")) * mask
 
 
+def registered_points(t1w: np.ndarray, grid: AcquisitionGrid, seed: int) -> np.ndarray:
+    """Where each voxel lies in the template by the rail's registration of the T1w image, (3, x, y, z) mm."""
+    image = Image(t1w.astype(np.float32), grid.affine)
+    settings = check_block("anat", {})["template"] | {"resolution_mm": round(grid.affine[0, 0])}
+    found, _ = register_template(image, settings, seed)
+    points = found.points(voxel_centres(t1w.shape, grid.affine))
+    return np.moveaxis(points.reshape(*t1w.shape, 3), -1, 0)
+
+
 def real_parts(images: np.ndarray) -> np.ndarray:
     """Real and imaginary part of each cycle in turn: (…, 2·cycles, x, y, z) of (…, cycles, x, y, z)."""
     pairs = np.stack([images.real, images.imag], axis=-4)
@@ -141,10 +151,11 @@ def simulate_cohort_subject(label: str, settings: Mapping[str, Any]) -> tuple[di
     Returns:
         Arrays: ``bssfp`` (sessions, 24, x, y, z) real and imaginary parts, ``tensor`` (sessions, 6, x, y, z) measured
         and ``truth`` (6, x, y, z) in 1e-3 mm²/s along the grid, ``t1w``, ``mask`` (x, y, z), ``tissue`` (3, x, y, z):
-        CSF, GM, WM, ``template_mm`` (3, x, y, z): where each voxel lies in the template. And facts: voxel size, affine.
+        CSF, GM, WM, ``template_mm`` and ``registered_mm`` (3, x, y, z): where each voxel lies in the template in truth
+        and by registration. And facts: voxel size, affine.
     """
     seed = settings["seed"]
-    head = check_block("phantom_subject", {"voxel_size_mm": settings["head_voxel_size_mm"]})
+    head = check_block("phantom_subject", settings["head"])
     subject, protocol = build_subject(label, head, seed), _protocol(settings)
     grid = common_grid(subject, settings["voxel_size_mm"])
     sampler = HeadSampler(subject.affine, subject.field_hz.shape, grid)
@@ -162,13 +173,15 @@ def simulate_cohort_subject(label: str, settings: Mapping[str, Any]) -> tuple[di
     ]
     warp = draw_warp(subject_grid(LATTICE_MM), head["deformation"], random_generator(seed, label, "deformation"))
     points = warp.template_points(Grid(grid.affine, grid.shape))
+    t1w = t1w_image(scanner, sampler, mask)
     arrays = {
         "bssfp": real_parts(np.stack(channels)).astype(np.float16),
         "tensor": measured.astype(np.float16),
         "truth": truth,
-        "t1w": t1w_image(scanner, sampler, mask).astype(np.float32),
+        "t1w": t1w.astype(np.float32),
         "mask": mask.astype(np.uint8),
         "tissue": np.stack([tissue[name] for name in TISSUES]).astype(np.float16),
-        "template_mm": np.moveaxis(points, -1, 0).astype(np.float16),
+        "template_mm": np.moveaxis(points, -1, 0).astype(np.float32),
+        "registered_mm": registered_points(t1w, grid, seed).astype(np.float32),
     }
     return arrays, {"voxel_size_mm": settings["voxel_size_mm"], "affine": grid.affine.tolist()}
