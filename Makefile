@@ -1,6 +1,6 @@
 # The project's commands. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slurm prefetch lint format docs lock clean
+.PHONY: help install demo test test-slurm test-conda prefetch lint format docs lock clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -59,6 +59,9 @@ test: lint  ## Run all checks
 
 test-slurm: install  ## Run the cluster tests on a real Slurm, brought up here (Debian 12, as root)
 	tests/slurm/rig.sh run $(BIN)/python -m pytest -rA tests/slurm
+
+test-conda: install  ## Solve and link the conda environments offline and run a study in them (Linux, Python 3.11)
+	tests/conda/rig.sh run $(PYTHON) $(BIN)/python -m pytest -rA tests/conda
 
 prefetch: install  ## Make the conda environments ahead, where there is internet (needs conda)
 	$(BIN)/snakemake --profile slurm --conda-create-envs-only --cores 1

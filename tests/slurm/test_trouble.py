@@ -95,7 +95,7 @@ def test_ctrl_c_cancels_the_jobs_and_a_second_run_finishes(workflow):
     wait_for(lambda: len(run.nodes()) == 2)
     run.interrupt()
     assert run.finish(120) != 0
-    assert not run.waiting_or_running()
+    wait_for(lambda: not run.waiting_or_running())
     assert not list(workflow.glob("*.done"))
     again = start(workflow, "one.done", "two.done")
     assert again.finish(240) == 0, again.text[-4000:]
