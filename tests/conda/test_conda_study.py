@@ -13,6 +13,7 @@ from test_learning import RESULTS, SPLIT, add_toy, split
 
 # A package of the project's that Snakemake does not bring, for each environment.
 OURS = ("nibabel", "torch", "dipy")
+ENVIRONMENTS = ("imaging.yaml", "ingest.yaml", "training.yaml", OF_FSL)
 pytestmark = pytest.mark.slow
 
 
@@ -39,11 +40,15 @@ def study(driver, prefix, root, tmp_path_factory):
 @pytest.fixture(scope="module")
 def environments(study, prefix, root) -> dict[str, str]:
     """The Python of each environment, by the name of its file; FSL's is made here, no step of the study asks for it."""
-    made = {yaml.safe_load(path.read_text())["name"]: path.with_suffix("") for path in prefix.glob("*.yaml")}
-    files = {path.name: yaml.safe_load(path.read_text())["name"] for path in (root / "envs").glob("*.yaml")}
+    made = {name_of(path): path.with_suffix("") for path in prefix.glob("*.yaml")}
+    files = {file: name_of(root / "envs" / file) for file in ENVIRONMENTS}
     fsl = prefix / "fsl"
     subprocess.run(["conda", "env", "create", "--file", root / "envs" / OF_FSL, "--prefix", fsl], check=True)
     return {file: str((made | {files[OF_FSL]: fsl})[name] / "bin/python") for file, name in files.items()}
+
+
+def name_of(path: Path) -> str:
+    return yaml.safe_load(path.read_text())["name"]
 
 
 def imports(python: str, *modules: str) -> subprocess.CompletedProcess:
@@ -64,7 +69,7 @@ def test_a_package_that_an_environment_lacks_is_not_found_elsewhere(environments
     assert not imports(environments["ingest.yaml"], "nibabel").returncode
 
 
-@pytest.mark.parametrize("name", ["imaging.yaml", "ingest.yaml", "training.yaml", OF_FSL])
+@pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_what_the_scripts_of_an_environment_import_is_in_it(environments, root, rules, name):
     scripts = {root / "scripts" / os.path.basename(rule.script) for rule in rules if str(rule.conda_env).endswith(name)}
     if name == OF_FSL:

@@ -36,6 +36,14 @@ def test_conda_environments_agree_with_the_lock(root, name):
         assert locked[package.lower().replace("_", "-")] == version, pin
 
 
+def test_what_conda_itself_brings_is_pinned(root):
+    for path in (root / "envs").glob("*.yaml"):
+        content = yaml.safe_load(path.read_text())
+        packages = [item for item in content["dependencies"] if isinstance(item, str)]
+        assert all(re.match(r"^[a-z0-9_\-]+=\d[\w.]*$", item) for item in packages), path.name
+        assert content["channels"][-2:] == ["conda-forge", "nodefaults"], path.name
+
+
 def test_direct_dependencies_are_locked(root):
     locked = {line.lower().replace("_", "-") for line in requirements(root / "envs/local.lock")}
     assert {line.lower().replace("_", "-") for line in requirements(root / "envs/local.in")} <= locked
