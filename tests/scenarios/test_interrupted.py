@@ -90,6 +90,18 @@ def test_a_killed_driver_leaves_a_lock_that_is_named_and_the_next_run_repairs_it
     start_over(study)
 
 
+def test_a_second_run_at_the_same_time_is_refused_and_does_not_hurt_the_first(study, undisturbed):
+    first = study.start("--", TARGET)
+    running_job(first, "convert_session")
+    second = study.snakemake("--", TARGET)
+    assert second.returncode != 0
+    assert "no other Snakemake process is trying to create the same files" in " ".join(second.stdout.split())
+    output, _ = first.communicate()
+    assert first.returncode == 0, output[-4000:]
+    assert contents(study / "results") == undisturbed
+    start_over(study)
+
+
 @pytest.fixture
 def small_disk(study):
     """The results folder as a file system of its own, too small for the study."""
