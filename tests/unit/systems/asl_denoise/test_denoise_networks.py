@@ -5,11 +5,28 @@ import torch
 
 from scan2map.models.deep_asl import DeepAsl
 from scan2map.models.dilated_denoiser import DilatedDenoiser
+from scan2map.models.guided_denoiser import GuidedDenoiser, tissue_regression
 from scan2map.systems import load_system
 from scan2map.systems.asl_denoise.losses import plain_error, share_left
 from scan2map.systems.asl_denoise.tiles import brain_box, denoise, estimate_noise
 
-NETWORKS = {"deepasl": lambda: DeepAsl(1, 6, 8), "dilated": lambda: DilatedDenoiser(1, 4)}
+NETWORKS = {
+    "deepasl": lambda: DeepAsl(1, 6, 8),
+    "dilated": lambda: DilatedDenoiser(1, 4),
+    "guided": lambda: _stirred(GuidedDenoiser(1, 6, 3)),
+}
+
+
+def _stirred(network):
+    """A network that starts as a mean of its estimates, with weights in its last layer."""
+    torch.nn.init.normal_(network.last.weight, std=0.3)
+    return network
+
+
+def _given(network, batch, *size):
+    """What a network is given: random differences, M0 about 1, random tissue shares."""
+    noisy, grey = torch.randn(batch, 1, *size), torch.rand(batch, 1, *size)
+    return torch.cat([noisy, 0.8 + 0.4 * torch.rand(batch, 1, *size), grey, 1 - grey], 1)[:, : 1 + network.guides]
 
 
 @pytest.fixture(params=NETWORKS)
@@ -34,20 +51,20 @@ def test_dilated_network_is_the_published_one():
 
 @pytest.mark.parametrize("size", [(17, 23), (40, 40)])
 def test_any_size_passes(network, size):
-    assert network(torch.zeros(2, 1, *size)).shape == (2, 1, *size)
+    assert network(_given(network, 2, *size)).shape == (2, 1, *size)
 
 
 def test_a_voxel_depends_on_its_halo_and_on_nothing_else(network):
     side = 2 * network.halo + 9
-    image = torch.randn(1, 1, side, side, requires_grad=True)
+    image = _given(network, 1, side, side).requires_grad_()
     network(image)[0, 0, side // 2, side // 2].backward()
-    rows = image.grad[0, 0].abs().amax(1).nonzero()[:, 0]
+    rows = image.grad[0].abs().amax((0, 2)).nonzero()[:, 0]
     assert (int(rows[0]), int(rows[-1])) == (side // 2 - network.halo, side // 2 + network.halo)
 
 
 @pytest.mark.parametrize("tile", [13, 32])
 def test_tiles_have_no_seams(network, tile):
-    image = torch.randn(2, 1, 70, 61)
+    image = _given(network, 2, 70, 61)
     with torch.inference_mode():
         whole, tiled = estimate_noise(network, image), estimate_noise(network, image, tile)
     assert torch.allclose(whole, tiled, atol=1e-5)
@@ -57,12 +74,33 @@ def test_tiles_have_no_seams(network, tile):
 def test_only_the_box_around_the_brain_is_computed_and_that_changes_nothing(network):
     mask = torch.zeros(2, 1, 96, 96)
     mask[:, :, 44:56, 40:60] = 1
-    image = torch.randn(2, 1, 96, 96)
+    image = _given(GuidedDenoiser, 2, 96, 96)
+    noisy, guide = (image * mask).split([1, 3], dim=1)
     with torch.inference_mode():
-        boxed, whole = denoise(network, image, mask), (image * mask - network(image * mask)) * mask
+        boxed = denoise(network, noisy, guide, mask)
+        whole = (noisy - network((image * mask)[:, : 1 + network.guides])) * mask
     assert torch.allclose(boxed, whole, atol=1e-5)
     rows, columns = brain_box(mask, 3)
     assert (rows, columns) == (slice(41, 59), slice(37, 63))
+
+
+def test_regression_finds_the_perfusion_that_tissue_maps_explain():
+    torch.manual_seed(2)
+    m0, grey = 0.8 + 0.4 * torch.rand(1, 1, 40, 40), torch.rand(1, 1, 40, 40)
+    clean = m0 * (1.1 * grey + 0.3 * (1 - grey))
+    guide = torch.cat([m0, grey, 1 - grey], 1)
+    inner = (..., slice(6, -6), slice(6, -6))
+    assert torch.allclose(tissue_regression(clean, guide, 3.0)[inner], clean[inner], atol=0.03)
+    noisy = clean + 0.3 * torch.randn_like(clean)
+    left = (tissue_regression(noisy, guide, 3.0) - clean)[inner].std()
+    assert left < 0.3 * (noisy - clean)[inner].std()
+
+
+def test_guided_network_starts_as_the_mean_of_its_estimates():
+    network = GuidedDenoiser(1, 4, 2)
+    given = _given(network, 1, 30, 30)
+    estimates, _ = network.estimates(given)
+    assert torch.allclose(given[:, :1] - network(given), sum(estimates) / len(estimates), atol=1e-5)
 
 
 def test_share_left_is_one_without_denoising_and_does_not_know_units():
@@ -79,12 +117,17 @@ def test_share_left_is_one_without_denoising_and_does_not_know_units():
     )
 
 
+@pytest.mark.parametrize("design", ["deepasl", "guided"])
 @pytest.mark.parametrize("delays", [[], [0.5, 1.5, 2.5]])
 @pytest.mark.parametrize("share", [0.2, 1.0])
-def test_loss_weighs_image_and_kinetic_model(denoise_settings, delays, share):
+def test_loss_weighs_image_and_kinetic_model(denoise_settings, delays, share, design):
     from scan2map.config import merge
 
-    changes = {"simulation": {"delays_s": delays}, "loss": {"image_share": share, "tissue_bias": 2.0}}
+    changes = {
+        "network": {"design": design},
+        "simulation": {"delays_s": delays},
+        "loss": {"image_share": share, "tissue_bias": 2.0},
+    }
     settings = merge(denoise_settings, changes)
     training = {"schedule": "constant", "warmup_steps": 0}
     module = load_system("asl_denoise").module(settings, {}, training)
@@ -96,4 +139,6 @@ def test_loss_weighs_image_and_kinetic_model(denoise_settings, delays, share):
     expected = share * parts["image"] + (1 - share) * sum(kinetic) / len(kinetic) + 2 * parts["tissue_bias"]
     assert torch.allclose(parts["loss"], expected)
     parts["loss"].backward()
-    assert all(torch.isfinite(value.grad).all() for value in module.network.parameters())
+    gradients = [value.grad for value in module.network.parameters()]
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+    assert max(float(gradient.abs().max()) for gradient in gradients) > 0

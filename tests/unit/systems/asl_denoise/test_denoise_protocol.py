@@ -95,15 +95,16 @@ def test_lesions_and_edges_of_a_perfect_linear_method(denoise_scorer, denoise_sc
     assert recovery.to_numpy() == pytest.approx(np.ones(len(recovery)), abs=0.02)
     smoothed = rows[(rows["method"] == "gaussian10") & (rows["condition"] == "synthetic 4 mm")]["value"]
     assert (smoothed < 0.7).all()
-    widths = rows[rows["metric"] == "cbf_edge_width"].set_index("method")["value"]
-    assert widths["gaussian10"] > 1.5 * widths["truth"]
+    widths = rows[rows["metric"] == "cbf_edge_width"].set_index(["condition", "method"])["value"]
+    for edge in ("synthetic edge", "synthetic hidden edge"):
+        assert widths[edge, "gaussian10"] > 1.5 * widths[edge, "truth"]
 
 
 def test_whole_protocol_gives_the_tables_columns_and_summaries(denoise_scorer, denoise_scene):
     with torch.inference_mode():
         rows = [
             *protocol.shares(denoise_scorer, denoise_scene),
-            *protocol.strong_fluctuations(denoise_scorer, denoise_scene),
+            *protocol.mismatches(denoise_scorer, denoise_scene),
         ]
     table = with_summaries(model_table(rows))
     assert list(table.columns) == list(DICTIONARY)

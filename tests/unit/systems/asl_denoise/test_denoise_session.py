@@ -35,11 +35,13 @@ def _inputs(folder, labelling=None, voxel_mm=3.0, gain=1.0):
     difference = m0 * pcasl_difference(_cbf(), np.zeros(1), delays[None, None], 1.8, efficiency=0.7)
     mask = np.zeros((20, 18, 3))
     mask[2:-2, 2:-2] = 1
-    for name, data in (("difference", difference), ("m0", m0), ("mask", mask)):
+    grey = np.broadcast_to(np.linspace(0, 1, 18)[None, :, None], mask.shape)
+    volumes = {"difference": difference, "m0": m0, "mask": mask, "grey": grey, "white": 1 - grey}
+    for name, data in volumes.items():
         save_image(folder / f"{name}.nii.gz", data, affine)
     (folder / "difference.json").write_text(json.dumps(SIDECAR))
     save_labelling(folder / "labelling.json", labelling or _labelling())
-    files = {name: folder / f"{name}.nii.gz" for name in ("difference", "m0", "mask")}
+    files = {name: folder / f"{name}.nii.gz" for name in volumes}
     return files | {"labelling": folder / "labelling.json"}
 
 

@@ -31,7 +31,7 @@ def scores(package, ball_head, denoise_settings):
     truth, found = Average(scene.slices.clean()), {}
     with torch.inference_mode():
         for share, average, _ in scene.averages([0.2, 0.8]):
-            networks = scorer.denoised(average.image, scene.slices.mask)
+            networks = scorer.denoised(average.image, scene)
             for method, image in {"averaging": average.image, **networks}.items():
                 for roi, metric, value, *_ in protocol.figures(scene, image, truth.image):
                     found[method, share, roi, metric] = value

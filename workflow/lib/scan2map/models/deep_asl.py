@@ -32,6 +32,8 @@ class DeepAsl(nn.Module):
         layers: convolutions with activation (8 in the paper, 9 in its code).
     """
 
+    guides = 0  # images of anatomy that it wants beside the difference images
+
     def __init__(self, channels: int = 1, filters: int = 48, layers: int = 8):
         super().__init__()
         self.halo = (layers + 1) * (KERNEL // 2)

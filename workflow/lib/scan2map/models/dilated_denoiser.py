@@ -21,6 +21,8 @@ class DilatedDenoiser(nn.Module):
         filters: of each pathway (64 in the paper); the convolution after the concatenation has twice as many.
     """
 
+    guides = 0
+
     def __init__(self, channels: int = 1, filters: int = 64):
         super().__init__()
         self.halo = 3 * (KERNEL // 2) + sum(DILATIONS)

@@ -31,6 +31,8 @@ LIMITS = (
     "PCASL or CASL with one delay; several delays, pulsed and velocity-selective labelling are refused.",
     "It removes noise that is independent from voxel to voxel or smooth over a few; motion, ghosts and failed "
     "labelling stay, or turn into smooth perfusion that was not measured. Look at the residual.",
+    "It looks at M0 and at the tissue maps of the T1w image: where these are wrong (registration that failed, a lesion "
+    "taken for another tissue), perfusion may follow them. Look at the outlines of the tissues on the M0 image.",
     "Small lesions lose contrast where the average is noisy: the validation table gives the contrast recovery of 4 to "
     "8 mm and the width of an edge.",
     "The perfusion of a delay shorter than the transit time is too low before and after denoising. Not for diagnosis.",
@@ -50,6 +52,8 @@ class AslDenoise:
             "m0": RailFile("perf", "m0scan", entities={"desc": "calibrated"}),
             "labelling": RailFile("perf", "labelling", ".json"),
             "mask": RailFile("perf", "mask", entities={"desc": "brain"}),
+            "grey": RailFile("perf", "probseg", entities={"space": "asl", "label": "GM"}),
+            "white": RailFile("perf", "probseg", entities={"space": "asl", "label": "WM"}),
         },
         maps=MAPS,
         intended_use="Research: perfusion maps from few PCASL pairs, where the plain average is too noisy to be read.",

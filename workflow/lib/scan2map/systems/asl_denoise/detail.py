@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,8 @@ from scan2map.phantom.slices.perfusion import Perfusion, apply_lesion, disc, see
 from scan2map.systems.asl_denoise.baselines import gaussian
 from scan2map.systems.asl_denoise.labelling import consensus_map
 from scan2map.systems.asl_denoise.protocol import AVERAGING, NETWORK, Row, Scorer, row
-from scan2map.systems.asl_denoise.scenes import GM_CBF, WM_CBF, Scene
+from scan2map.systems.asl_denoise.scenes import GM_CBF, WM_CBF, Scene, scene_guide
+from scan2map.systems.asl_denoise.simulator import MEDIAN_DENSITY, mixed_density
 
 DIAMETERS_MM = (4.0, 6.0, 8.0)
 KINDS = {"hypo": (0.4, 0.3), "hyper": (1.7, -0.2)}  # factor on perfusion, change of transit time (s)
@@ -26,7 +28,7 @@ def _methods(scorer: Scorer, scene: Scene, image: torch.Tensor) -> dict[str, tor
     """Perfusion by averaging, Gaussian and network."""
     mask = scene.slices.mask
     signals = {
-        AVERAGING: image, "gaussian10": gaussian(image, mask, 1.0), NETWORK: scorer.denoised(image, mask)[NETWORK],
+        AVERAGING: image, "gaussian10": gaussian(image, mask, 1.0), NETWORK: scorer.denoised(image, scene)[NETWORK],
     }  # fmt: skip
     return {name: consensus_map(signal, scene.slices.relative_m0) for name, signal in signals.items()}
 
@@ -84,39 +86,50 @@ def _core(changed: Scene) -> torch.Tensor:
     return share * (share > CORE_SHARE * share.amax((1, 2, 3), keepdim=True))
 
 
-def edge_scene(scene: Scene, offset: float) -> Scene:
-    """Grey matter on the left, white matter on the right, each uniform; the edge ``offset`` voxels off the centre."""
+def edge_scene(scene: Scene, protocol: Mapping[str, Any], offset: float, hidden: bool) -> Scene:
+    """Perfusion of grey matter on the left, of white matter on the right; the edge ``offset`` voxels off the centre.
+
+    The tissues change with it, or, where it is ``hidden`` from the anatomy, all is grey matter.
+    """
     count, size = scene.slices.mask.shape[0], scene.slices.mask.shape[-1]
     place = torch.arange(size, dtype=torch.float32) - (size - 1) / 2 - offset
-    white = (place + 0.5).clamp(0, 1).expand(count, 1, size, size)
+    right = (place + 0.5).clamp(0, 1).expand(count, 1, size, size)
+    white = torch.zeros_like(right) if hidden else right
     fractions = torch.cat([torch.zeros_like(white), 1 - white, white], dim=1)
     flat = [torch.full_like(white, value) for value in (GM_CBF, WM_CBF, 0.0, *[EDGE_ATT_S] * 3)]
+    flat[0] = GM_CBF + (WM_CBF - GM_CBF) * right if hidden else flat[0]
     slices = scene.slices._replace(
-        perfusion=Perfusion(*flat), fractions=fractions, relative_m0=torch.ones_like(white),
+        perfusion=Perfusion(*flat), fractions=fractions, relative_m0=mixed_density(fractions) / MEDIAN_DENSITY,
         lesion=torch.zeros_like(white),
     )  # fmt: skip
+    guide = scene_guide(slices, protocol, scene.seed, protocol["registration_error_mm"])
     noise = scene.noise._replace(
         physiological=torch.full_like(white, float(scene.noise.physiological.median())),
         static=torch.full_like(white, float(scene.noise.static.median())),
     )
-    return scene._replace(slices=slices, noise=noise)
+    return scene._replace(slices=slices, noise=noise, guide=guide)
 
 
-def edges(scorer: Scorer, scene: Scene) -> Iterator[Row]:
-    """10 % to 90 % width of the edge between grey and white matter in the estimates, beside that of the truth."""
-    profiles: dict[str, list[np.ndarray]] = {}
-    places = []
+def _profiles(scorer: Scorer, scene: Scene, hidden: bool) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Perfusion over the distance from the edge (voxels), by method, for every place of the edge in its voxel."""
     size = scene.slices.mask.shape[-1]
     inner = slice(size // 4, -(size // 4))
     for offset in EDGE_OFFSETS:
-        shown = edge_scene(scene, offset)
+        shown = edge_scene(scene, scorer.settings["evaluation"], offset, hidden)
         image = shown.average_of(len(scene.subset(SHARE)), 0)
         truth = consensus_map(shown.slices.clean(), shown.slices.relative_m0)
-        for method, cbf in {"truth": truth, **_methods(scorer, shown, image)}.items():
-            profiles.setdefault(method, []).append(cbf[..., inner, inner].mean((0, 1, 2)).numpy())
-        places.append(np.arange(size)[inner] - (size - 1) / 2 - offset)
+        found = {"truth": truth, **_methods(scorer, shown, image)}
+        place = np.arange(size)[inner] - (size - 1) / 2 - offset
+        yield place, {name: cbf[..., inner, inner].mean((0, 1, 2)).numpy() for name, cbf in found.items()}
+
+
+def edges(scorer: Scorer, scene: Scene) -> Iterator[Row]:
+    """10 % to 90 % width of an edge between grey and white matter, and of one that the anatomy does not show."""
     step = scorer.settings["evaluation"]["voxel_size_mm"][0]
-    for method, values in profiles.items():
-        width = edge_width(np.concatenate(places), np.concatenate(values)) * step
-        count = size * len(EDGE_OFFSETS)
-        yield row(scene, method, f"{scene.acquisition} edge", "edge", "cbf_edge_width", width, "mm", count)
+    for name, hidden in (("edge", False), ("hidden edge", True)):
+        places, profiles = zip(*_profiles(scorer, scene, hidden), strict=True)
+        count = scene.slices.mask.shape[-1] * len(places)
+        for method in profiles[0]:
+            values = np.concatenate([profile[method] for profile in profiles])
+            width = edge_width(np.concatenate(places), values) * step
+            yield row(scene, method, f"{scene.acquisition} {name}", "edge", "cbf_edge_width", width, "mm", count)

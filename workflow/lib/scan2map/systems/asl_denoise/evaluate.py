@@ -11,7 +11,7 @@ import pandas as pd
 
 from scan2map.evaluation.model_table import model_table
 from scan2map.systems.asl_denoise.detail import edges, lesions
-from scan2map.systems.asl_denoise.protocol import CLASSICAL, SINGLE, Scorer, shares, strong_fluctuations
+from scan2map.systems.asl_denoise.protocol import CLASSICAL, SINGLE, Scorer, mismatches, shares
 from scan2map.systems.asl_denoise.scenes import build_scenes
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def evaluate_package(package: Package, test: Sequence[Path], settings: Mapping[s
     """
     scorer, rows = scorer_of(package, settings), []
     detailed = settings["evaluation"]["detail"] and not scorer.delays_s
-    experiments = [shares, strong_fluctuations, lesions, edges] if detailed else [shares]
+    experiments = [shares, mismatches, lesions, edges] if detailed else [shares]
     for scene in build_scenes(test, settings["evaluation"], scorer.delays_s):
         for experiment in experiments:
             rows += experiment(scorer, scene)

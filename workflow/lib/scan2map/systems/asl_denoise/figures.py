@@ -41,7 +41,7 @@ def _estimates(scene: Scene, share: float, packages: Mapping[str, Package]) -> d
     found = {"averaging": average.image, "Gaussian 1 px": gaussian(average.image, mask, 1.0)}
     for name, package in packages.items():
         scorer = scorer_of(package, {"evaluation": {}})
-        found[name] = scorer.denoised(average.image, mask)[NETWORK]
+        found[name] = scorer.denoised(average.image, scene)[NETWORK]
     return found | {TRUTH: scene.slices.clean()}
 
 

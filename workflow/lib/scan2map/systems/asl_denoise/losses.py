@@ -23,7 +23,7 @@ def share_left(estimate: torch.Tensor, given: torch.Tensor, truth: torch.Tensor,
 
     Args:
         estimate, given, truth: images (batch, channels, y, x).
-        mask: voxels that count (batch, 1, y, x).
+        mask: what each voxel counts (batch, 1, y, x).
     """
     before = squared(given - truth, mask)
     valid = before > FLOOR

@@ -9,6 +9,7 @@ from torch import nn
 
 from scan2map.models.deep_asl import DeepAsl
 from scan2map.models.dilated_denoiser import DilatedDenoiser
+from scan2map.models.guided_denoiser import GuidedDenoiser
 
 
 def build_network(settings: Mapping[str, Any]) -> nn.Module:
@@ -16,4 +17,5 @@ def build_network(settings: Mapping[str, Any]) -> nn.Module:
     network, channels = settings["network"], max(1, len(settings["simulation"]["delays_s"]))
     if network["design"] == "dilated":
         return DilatedDenoiser(channels, network["filters"])
-    return DeepAsl(channels, network["filters"], network["layers"])
+    design = {"guided": GuidedDenoiser, "deepasl": DeepAsl}[network["design"]]
+    return design(channels, network["filters"], network["layers"])

@@ -15,15 +15,17 @@ import torch
 from torch import nn
 
 from scan2map.evaluation import agreement
+from scan2map.models.guided_denoiser import tissue_regression
 from scan2map.systems.asl_denoise.baselines import classical_filters
 from scan2map.systems.asl_denoise.kinetics import fit_delays
 from scan2map.systems.asl_denoise.labelling import consensus_map
 from scan2map.systems.asl_denoise.reference import Average, require_independent
-from scan2map.systems.asl_denoise.scenes import Scene
+from scan2map.systems.asl_denoise.scenes import Scene, scene_guide
 from scan2map.systems.asl_denoise.tiles import denoise
 
 Row = dict[str, Any]
-AVERAGING, NETWORK, SINGLE, CLASSICAL = "averaging", "network", "single", "classical"
+AVERAGING, NETWORK, SINGLE, CLASSICAL, REGRESSION = "averaging", "network", "single", "classical", "regression"
+REGRESSION_WIDTH_VOXELS = 1.5
 UNIT = "ml/100g/min"
 
 
@@ -43,9 +45,10 @@ class Scorer(NamedTuple):
         """Delays of a model for several; empty for one."""
         return self.settings["simulation"]["delays_s"]
 
-    def denoised(self, noisy: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
+    def denoised(self, noisy: torch.Tensor, scene: Scene) -> dict[str, torch.Tensor]:
         """Estimates of every member and of the package."""
-        each = {f"seed-{seed}": denoise(network, noisy, mask) for seed, network in self.members.items()}
+        known = scene.guide, scene.slices.mask
+        each = {f"seed-{seed}": denoise(network, noisy, *known) for seed, network in self.members.items()}
         return each | {NETWORK: torch.stack(list(each.values())).mean(0)}
 
 
@@ -119,21 +122,25 @@ def shares(scorer: Scorer, scene: Scene) -> Iterator[Row]:
     truth, mask, protocol = Average(scene.slices.clean()), scene.slices.mask, scorer.settings["evaluation"]
     for share, average, others in scene.averages(protocol["shares"]):
         condition = f"{scene.acquisition} share={100 * share:g}"
-        networks = scorer.denoised(average.image, mask)
-        sigma = scene.sigma(len(average.pairs))
-        filters = classical_filters(average.image, mask, sigma) if protocol["detail"] else {}
+        networks, filters = scorer.denoised(average.image, scene), {}
+        if protocol["detail"]:
+            filters = classical_filters(average.image, mask, scene.sigma(len(average.pairs)))
+            filters[REGRESSION] = tissue_regression(average.image, scene.guide, REGRESSION_WIDTH_VOXELS)
         yield from score(scene, {AVERAGING: average.image, **filters, **networks}, average, truth, condition)
         few = {AVERAGING: average.image, NETWORK: networks[NETWORK]}
         yield from score(scene, few, average, others, f"{condition} other pairs")
 
 
-def strong_fluctuations(scorer: Scorer, scene: Scene) -> Iterator[Row]:
-    """Physics that training did not show: physiological noise of twice the thermal noise."""
-    noise = scene.noise._replace(physiological=scene.noise.physiological * 5)
-    other = scene._replace(noise=noise)
-    pairs = len(scene.subset(0.4))
-    image = other.average_of(pairs, 0)
-    networks = scorer.denoised(image, scene.slices.mask)
-    truth = Average(scene.slices.clean())
-    estimates = {AVERAGING: image, NETWORK: networks[NETWORK]}
-    yield from score(other, estimates, Average(image), truth, f"{scene.acquisition} strong physiological noise")
+def mismatches(scorer: Scorer, scene: Scene) -> Iterator[Row]:
+    """What training did not show: physiological noise of twice the thermal noise; tissue maps a voxel off."""
+    protocol, noise = scorer.settings["evaluation"], scene.noise
+    off = scene_guide(scene.slices, protocol, scene.seed, protocol["voxel_size_mm"][0])
+    changed = {
+        "strong physiological noise": scene._replace(noise=noise._replace(physiological=noise.physiological * 5)),
+        "tissue maps a voxel off": scene._replace(guide=off),
+    }
+    truth, pairs = Average(scene.slices.clean()), len(scene.subset(0.4))
+    for name, other in changed.items():
+        image = other.average_of(pairs, 0)
+        estimates = {AVERAGING: image, NETWORK: scorer.denoised(image, other)[NETWORK]}
+        yield from score(other, estimates, Average(image), truth, f"{scene.acquisition} {name}")

@@ -12,10 +12,11 @@ import torch
 
 from scan2map.phantom.slices.perfusion import Perfusion, draw_perfusion, seeded
 from scan2map.phantom.slices.tissue import Head, axial_slices, load_heads
+from scan2map.systems.asl_denoise.anatomy import measured_guide, random_directions
 from scan2map.systems.asl_denoise.labelling import Labelling
 from scan2map.systems.asl_denoise.noise import Noise, measure_average, measure_pair
 from scan2map.systems.asl_denoise.reference import Average
-from scan2map.systems.asl_denoise.simulator import Slices, draw_relative_m0, pair_noise
+from scan2map.systems.asl_denoise.simulator import Slices, draw_relative_m0, mixed_density, pair_noise
 
 PURE_GM, PURE_WM = 0.8, 0.9
 GM_CBF, WM_CBF = 65.0, 20.0  # Ulas et al. 2018, section 3, ml/100g/min
@@ -31,6 +32,7 @@ class Scene(NamedTuple):
         noise: of one pair.
         pairs: acquired.
         seed: of the subject's noise.
+        guide: anatomy as a guided network sees it (batch, 3, y, x).
     """
 
     subject: str
@@ -39,6 +41,7 @@ class Scene(NamedTuple):
     noise: Noise
     pairs: int
     seed: int
+    guide: torch.Tensor
 
     def regions(self) -> dict[str, torch.Tensor]:
         """Boolean maps (batch, 1, y, x): nearly pure grey and white matter, and the brain."""
@@ -97,6 +100,13 @@ def labelling_of(acquisition: Mapping[str, Any], count: int, delays_s: Sequence[
     return Labelling(delays, torch.full((count,), float(acquisition["label_duration_s"])))
 
 
+def scene_guide(slices: Slices, protocol: Mapping[str, Any], seed: int, shift_mm: float) -> torch.Tensor:
+    """The anatomy that comes with a scan: noisy M0, tissue maps that are ``shift_mm`` off in each slice."""
+    generator, count = seeded(seed, 3_000), len(slices.mask)
+    shift = random_directions(torch.full((count,), shift_mm / protocol["voxel_size_mm"][0]), generator)
+    return measured_guide(slices, torch.full((count,), protocol["m0_noise"]), shift, generator)
+
+
 def build_scene(
     head: Head, subject: str, name: str, protocol: Mapping[str, Any], delays_s: Sequence[float] = ()
 ) -> Scene:
@@ -114,12 +124,13 @@ def build_scene(
     generator = seeded(seed)
     fractions = axial_slices(head, count, protocol["slice_voxels"], protocol["voxel_size_mm"])
     perfusion = _with_means(draw_perfusion(count, protocol["slice_voxels"], generator))
-    relative_m0 = draw_relative_m0(fractions, generator)
+    relative_m0 = draw_relative_m0(mixed_density(fractions), generator)
     labelling = labelling_of(acquisition, count, delays_s)
     slices = Slices(perfusion, fractions, relative_m0, labelling, torch.zeros_like(fractions[:, :1]))
     levels = (acquisition["pair_snr"], protocol["physiological_noise"], protocol["static_signal"])
     noise = pair_noise(slices, *(torch.full((count,), float(level)) for level in levels))
-    return Scene(subject, name, slices, noise, acquisition["pairs"], seed)
+    guide = scene_guide(slices, protocol, seed, protocol["registration_error_mm"])
+    return Scene(subject, name, slices, noise, acquisition["pairs"], seed, guide)
 
 
 def build_scenes(test: Sequence[Path], protocol: Mapping[str, Any], delays_s: Sequence[float] = ()) -> Iterator[Scene]:

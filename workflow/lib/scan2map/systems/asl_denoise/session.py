@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # What the unit of the networks leaves open (docs/asl-denoise.md): delays and durations far from any use of PCASL.
 DELAY_RANGE_S, DURATION_RANGE_S = (0.7, 3.0), (1.0, 3.0)
 BASELINE_WIDTH_VOXELS = 1.0
+ON_ITS_GRID = {"m0": "M0 image", "mask": "brain mask", "grey": "grey matter map", "white": "white matter map"}
 CONSTANTS = {"efficiency": "LabelingEfficiency", "blood_t1_s": "BloodT1", "partition": "PartitionCoefficient"}
 
 
@@ -98,10 +99,21 @@ def _volume(slices: torch.Tensor) -> np.ndarray:
     return np.moveaxis(slices[:, 0].cpu().numpy(), 0, 2)
 
 
-def denoise_volume(members, signal: np.ndarray, mask: np.ndarray, device: str = "cpu") -> np.ndarray:
-    """Mean of the members' denoised images of a volume in network units, slice by slice."""
+def denoise_volume(
+    members, signal: np.ndarray, anatomy: Sequence[np.ndarray], mask: np.ndarray, device: str = "cpu"
+) -> np.ndarray:
+    """Mean of the members' denoised images of a volume in network units, slice by slice.
+
+    Args:
+        members: networks.
+        signal: difference image in network units (x, y, z).
+        anatomy: relative M0, grey and white matter on the same grid.
+        mask: brain.
+        device: where the members are.
+    """
     noisy, inside = _slices(signal).to(device), _slices(mask).to(device)
-    return _volume(torch.stack([denoise(network, noisy, inside) for network in members]).mean(0))
+    guide = torch.cat([_slices(one) for one in anatomy], dim=1).to(device) * inside
+    return _volume(torch.stack([denoise(network, noisy, guide, inside) for network in members]).mean(0))
 
 
 def predict_session(package: Package, inputs: Mapping[str, Path], device: str) -> dict[str, Image]:
@@ -110,9 +122,10 @@ def predict_session(package: Package, inputs: Mapping[str, Path], device: str) -
     Raises:
         DataError: the images are on different grids, there is no brain, or the quantification is not documented.
     """
-    difference, m0, brain = (load_image(inputs[name]) for name in ("difference", "m0", "mask"))
-    require_same_grid(difference, m0, names=("difference image", "M0 image"))
-    require_same_grid(difference, brain, names=("difference image", "brain mask"))
+    difference = load_image(inputs["difference"])
+    m0, brain, grey, white = (load_image(inputs[name]) for name in ON_ITS_GRID)
+    for name, image in zip(ON_ITS_GRID.values(), (m0, brain, grey, white), strict=True):
+        require_same_grid(difference, image, names=("difference image", name))
     mask = (brain.data > 0) & (m0.data > 0)
     if not mask.any():
         raise DataError("There is no brain in the session's mask", file=inputs["mask"], remedy="look at the M0 image")
@@ -120,7 +133,7 @@ def predict_session(package: Package, inputs: Mapping[str, Path], device: str) -
     signal, relative_m0 = network_units(difference.data, m0.data, mask, labelling, constants)
     smooth = _volume(gaussian(_slices(signal), _slices(mask), BASELINE_WIDTH_VOXELS))
     signals = {"cbf_averaged": signal, "cbf_smoothed": smooth}
-    signals["cbf"] = denoise_volume(package.members, signal, mask, device)
+    signals["cbf"] = denoise_volume(package.members, signal, (relative_m0, grey.data, white.data), mask, device)
     maps = {name: UNIT_CBF * image / relative_m0 for name, image in signals.items()}
     maps["residual"] = maps["cbf_averaged"] - maps["cbf"]
     return {name: Image(data.astype(np.float32), difference.affine) for name, data in maps.items()}

@@ -14,8 +14,11 @@ import torch
 
 from scan2map.phantom.slices.perfusion import (
     BRAIN_SHARE,
+    HYPER_DELAY_S,
     Perfusion,
     add_specks,
+    apply_lesion,
+    disc,
     draw_lesions,
     draw_perfusion,
     mixed,
@@ -23,14 +26,19 @@ from scan2map.phantom.slices.perfusion import (
     uniform,
 )
 from scan2map.phantom.slices.tissue import TISSUES, random_tissue, smooth_field
+from scan2map.systems.asl_denoise.anatomy import draw_guide
 from scan2map.systems.asl_denoise.labelling import Labelling, relative_signal, unit_signal
 from scan2map.systems.asl_denoise.noise import Noise, measure_average, physiological_map
 
-# Proton density relative to water, and its median in a brain.
+# Proton density relative to water, its range over M0 images (T1 and T2* weigh them too), and its median in a brain.
 PROTON_DENSITY = {"csf": 1.0, "gm": 0.85, "wm": 0.72}
+DENSITY_RANGE = {"csf": (0.6, 1.1), "gm": (0.80, 0.90), "wm": (0.64, 0.78)}
 MEDIAN_DENSITY = 0.79
 RECEIVE_VARIATION, RECEIVE_SCALE_VOXELS = 0.15, 20.0
 MEDIAN_VARIATION = (0.9, 1.1)  # the median of a slice's brain is not known exactly
+# Small lesions: diameters over their mean, width of the border, factors on perfusion (more, less), delay of the latter.
+SMALL_SHAPE, SMALL_EDGE_VOXELS = (0.8, 1.2), 0.2
+SMALL_FACTORS, SMALL_DELAY_S = ((1.3, 2.2), (0.1, 0.7)), (0.0, 0.6)
 LEAST_RELATIVE_M0 = 0.3  # guards the voxels outside the brain
 
 
@@ -76,19 +84,25 @@ class Batch(NamedTuple):
         noisy, clean: difference signals (batch, channels, y, x), 0 outside the brain.
         slices: what was measured.
         mask: brain (batch, 1, y, x), 0 or 1.
+        guide: anatomy as a guided network sees it (batch, 3, y, x).
     """
 
     noisy: torch.Tensor
     clean: torch.Tensor
     slices: Slices
     mask: torch.Tensor
+    guide: torch.Tensor
 
 
-def draw_relative_m0(fractions: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """M0 over its median: proton density of the voxel under a smooth receive field, (batch, 1, y, x)."""
-    density = sum(PROTON_DENSITY[name] * fractions[:, i : i + 1] for i, name in enumerate(TISSUES))
-    field = smooth_field(len(fractions), fractions.shape[-1], RECEIVE_SCALE_VOXELS, generator)
-    median = spread(uniform(len(fractions), MEDIAN_VARIATION, generator))
+def mixed_density(fractions: torch.Tensor, densities: Mapping[str, Any] = PROTON_DENSITY) -> torch.Tensor:
+    """Proton density of the voxel (batch, 1, y, x) from that of each tissue, a number or (batch, 1, 1, 1)."""
+    return sum(densities[name] * fractions[:, i : i + 1] for i, name in enumerate(TISSUES))
+
+
+def draw_relative_m0(density: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """M0 over its median: the voxel's proton density under a smooth receive field, (batch, 1, y, x)."""
+    field = smooth_field(len(density), density.shape[-1], RECEIVE_SCALE_VOXELS, generator)
+    median = spread(uniform(len(density), MEDIAN_VARIATION, generator))
     return (density / MEDIAN_DENSITY * torch.exp(RECEIVE_VARIATION * field) / median).clamp_min(LEAST_RELATIVE_M0)
 
 
@@ -99,6 +113,36 @@ def draw_labelling(batch: int, simulation: Mapping[str, Any], generator: torch.G
         delays = torch.tensor(simulation["delays_s"], device=generator.device).expand(batch, -1)
         return Labelling(delays, duration)
     return Labelling(uniform(batch, simulation["post_label_delay_s"], generator)[:, None], duration)
+
+
+def draw_small_lesions(
+    perfusion: Perfusion, settings: Mapping[str, Any], voxel_mm: torch.Tensor, generator: torch.Generator
+) -> tuple[Perfusion, torch.Tensor]:
+    """A few round lesions per slice, hyper- or hypoperfused, most of them small: what anatomy cannot tell.
+
+    Args:
+        perfusion: before.
+        settings: ``count`` at most, ``probability`` of each, ``diameter_mm``.
+        voxel_mm: voxel size in the slice (batch,).
+        generator: source of randomness.
+
+    Returns:
+        The changed perfusion and the share of each voxel in a lesion.
+    """
+    batch, size, total = len(perfusion.gm_cbf), perfusion.gm_cbf.shape[-1], torch.zeros_like(perfusion.gm_cbf)
+    for _ in range(settings["count"]):
+        present = spread((uniform(batch, (0, 1), generator) < settings["probability"]).float())
+        centres = torch.stack([uniform(batch, (0, size), generator) for _ in range(2)], 1)
+        diameter = torch.exp(uniform(batch, np.log(settings["diameter_mm"]), generator))
+        shape = torch.stack([uniform(batch, SMALL_SHAPE, generator) for _ in range(2)], 1)
+        share = present * disc(batch, size, centres, shape * (diameter / 2 / voxel_mm)[:, None], SMALL_EDGE_VOXELS)
+        hyper = uniform(batch, (0, 1), generator) < 0.5
+        more, less = (uniform(batch, limits, generator) for limits in SMALL_FACTORS)
+        late = uniform(batch, SMALL_DELAY_S, generator)
+        shift = torch.where(hyper, torch.full_like(late, HYPER_DELAY_S), late)
+        perfusion = apply_lesion(perfusion, share, spread(torch.where(hyper, more, less)), spread(shift))
+        total = torch.maximum(total, share)
+    return perfusion, total
 
 
 def pair_noise(slices: Slices, snr: torch.Tensor, physiological: torch.Tensor, static: torch.Tensor) -> Noise:
@@ -140,14 +184,18 @@ def draw_slices(
     fractions = torch.where(spread(random), random_tissue(batch, size, generator), fractions)
     perfusion = add_specks(draw_perfusion(batch, size, generator), generator)
     perfusion, lesion = draw_lesions(perfusion, simulation["lesion"], voxel_mm, generator)
-    relative_m0 = draw_relative_m0(fractions, generator)
-    return Slices(perfusion, fractions, relative_m0, draw_labelling(batch, simulation, generator), lesion)
+    perfusion, small = draw_small_lesions(perfusion, simulation["small_lesions"], voxel_mm, generator)
+    densities = {name: spread(uniform(batch, limits, generator)) for name, limits in DENSITY_RANGE.items()}
+    relative_m0 = draw_relative_m0(mixed_density(fractions, densities), generator)
+    return Slices(
+        perfusion, fractions, relative_m0, draw_labelling(batch, simulation, generator), torch.maximum(lesion, small)
+    )
 
 
 def simulate(
     fractions: torch.Tensor, voxel_mm: torch.Tensor, simulation: Mapping[str, Any], generator: torch.Generator
 ) -> Batch:
-    """A batch of averaged difference images with their noise-free truth.
+    """A batch of averaged difference images with their noise-free truth and their anatomy.
 
     Args:
         fractions: CSF, GM, WM (batch, 3, y, x), square slices.
@@ -159,4 +207,5 @@ def simulate(
     noise = draw_noise(slices, simulation, generator)
     clean, mask = slices.clean(), slices.mask
     noisy = measure_average(clean, noise, draw_pairs(len(clean), simulation, generator), generator) * mask
-    return Batch(noisy, clean, slices, mask)
+    guide = draw_guide(slices, voxel_mm, simulation["anatomy"], generator)
+    return Batch(noisy, clean, slices, mask, guide)

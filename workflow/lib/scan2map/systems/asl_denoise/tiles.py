@@ -18,26 +18,31 @@ def _padded(start: int, stop: int, halo: int, length: int) -> tuple[slice, slice
     return slice(low, high), slice(start - low, stop - low)
 
 
-def estimate_noise(network: nn.Module, noisy: torch.Tensor, tile: int | None = None) -> torch.Tensor:
+def with_guide(network: nn.Module, noisy: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
+    """What a network is given: difference images, and the anatomy (``anatomy.as_guide``) if it wants it."""
+    return torch.cat([noisy, guide], dim=1) if network.guides else noisy
+
+
+def estimate_noise(network: nn.Module, given: torch.Tensor, tile: int | None = None) -> torch.Tensor:
     """The network's noise estimate, tile by tile.
 
     A voxel depends on ``network.halo`` voxels in each direction. A tile with that halo gives the same values as the
     whole slice: there is no seam to blend.
 
     Args:
-        network: with the attribute ``halo``.
-        noisy: difference images (batch, channels, y, x).
+        network: with the attributes ``halo`` and ``guides``.
+        given: difference images and what the network wants beside them (batch, channels, y, x).
         tile: side of a tile; None for the whole slice at once.
     """
     if tile is None:
-        return network(noisy)
-    noise = torch.empty_like(noisy)
-    height, width = noisy.shape[2:]
+        return network(given)
+    noise = torch.empty_like(given[:, : given.shape[1] - network.guides])
+    height, width = given.shape[2:]
     for top, bottom in _spans(height, tile):
         rows, inner_rows = _padded(top, bottom, network.halo, height)
         for left, right in _spans(width, tile):
             columns, inner_columns = _padded(left, right, network.halo, width)
-            part = network(noisy[:, :, rows, columns])
+            part = network(given[:, :, rows, columns])
             noise[:, :, top:bottom, left:right] = part[:, :, inner_rows, inner_columns]
     return noise
 
@@ -52,17 +57,21 @@ def brain_box(mask: torch.Tensor, halo: int) -> tuple[slice, slice]:
     return spans[0], spans[1]
 
 
-def denoise(network: nn.Module, noisy: torch.Tensor, mask: torch.Tensor, tile: int | None = None) -> torch.Tensor:
+def denoise(
+    network: nn.Module, noisy: torch.Tensor, guide: torch.Tensor, mask: torch.Tensor, tile: int | None = None
+) -> torch.Tensor:
     """Denoised difference images, 0 outside the brain; only the box around the brain is computed.
 
     Args:
         network: estimates noise.
         noisy: difference images in network units (batch, channels, y, x).
+        guide: anatomy (batch, 3, y, x), 0 outside the brain.
         mask: brain (batch, 1, y, x), 0 or 1.
         tile: as for :func:`estimate_noise`.
     """
     rows, columns = brain_box(mask, network.halo)
     clean = torch.zeros_like(noisy)
-    given = (noisy * mask)[:, :, rows, columns]
-    clean[:, :, rows, columns] = given - estimate_noise(network, given, tile)
+    inside = (noisy * mask)[:, :, rows, columns]
+    given = with_guide(network, inside, guide[:, :, rows, columns])
+    clean[:, :, rows, columns] = inside - estimate_noise(network, given, tile)
     return clean * mask

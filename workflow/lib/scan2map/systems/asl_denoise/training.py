@@ -13,6 +13,7 @@ from scan2map.systems.asl_denoise.kinetics import fit_delays
 from scan2map.systems.asl_denoise.labelling import consensus_map
 from scan2map.systems.asl_denoise.losses import TERMS
 from scan2map.systems.asl_denoise.simulator import Batch, simulate
+from scan2map.systems.asl_denoise.tiles import with_guide
 from scan2map.training.losses import tissue_bias_loss
 from scan2map.training.module import TrainedModule
 
@@ -48,16 +49,21 @@ class DenoiseModule(TrainedModule):
         """The parts of the loss of one simulated batch."""
         with torch.no_grad():
             scan = simulate(batch["fractions"], batch["voxel_mm"], self.simulation, generator)
-        return self.parts(scan.noisy - self.network(scan.noisy).float(), scan)
+        given = with_guide(self.network, scan.noisy, scan.guide)
+        return self.parts(scan.noisy - self.network(given).float(), scan)
 
     def parts(self, denoised: torch.Tensor, scan: Batch) -> dict[str, torch.Tensor]:
         """λ · noise left in the image + (1 − λ) · noise left in what the kinetic model makes of it."""
-        image = self.term(denoised, scan.noisy, scan.clean, scan.mask)
+        image = self.term(denoised, scan.noisy, scan.clean, self.importance(scan))
         kinetic = self.several_delays(denoised, scan) if self.simulation["delays_s"] else self.one_delay(denoised, scan)
         share = self.weights["image_share"]
         loss = share * image + (1 - share) * sum(kinetic.values()) / len(kinetic)
         bias = self.tissue_bias(denoised, scan)
         return {"loss": loss + self.weights["tissue_bias"] * bias, "image": image, "tissue_bias": bias, **kinetic}
+
+    def importance(self, scan: Batch) -> torch.Tensor:
+        """What each voxel counts in the error of the image and of perfusion."""
+        return scan.mask * (1 + self.weights["lesion_weight"] * scan.slices.lesion)
 
     @staticmethod
     def tissue_bias(denoised: torch.Tensor, scan: Batch) -> torch.Tensor:
@@ -72,7 +78,7 @@ class DenoiseModule(TrainedModule):
     def one_delay(self, denoised: torch.Tensor, scan: Batch) -> dict[str, torch.Tensor]:
         """Error of perfusion by the consensus formula."""
         maps = (consensus_map(image, scan.slices.relative_m0) for image in (denoised, scan.noisy, scan.clean))
-        return {"cbf": self.term(*maps, scan.mask)}
+        return {"cbf": self.term(*maps, self.importance(scan))}
 
     def several_delays(self, denoised: torch.Tensor, scan: Batch) -> dict[str, torch.Tensor]:
         """Errors of perfusion and of transit time by the fit over delays."""
