@@ -59,6 +59,8 @@ def main(arguments: list[str]) -> None:
             print(json.dumps({"get": {"channel_priority": "strict"}}))
         case ["env", "create", *rest]:
             create_from_file(value(rest, "--file"), value(rest, "--prefix"))
+        case ["clean", *_]:
+            pass  # py-rattler's cache of packages is shared and stays
         case _:
             sys.exit(f"the stand-in for conda does not know: {arguments}")
 
