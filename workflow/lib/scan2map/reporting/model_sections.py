@@ -40,7 +40,7 @@ def _companions(wanted: PredictedMap, maps: Iterable[PredictedMap]) -> list[Pred
 def _shown(system: str, item: PredictedMap) -> dict:
     scale = "same" if item.role in SAME_SCALE else item.role
     words = {"name": item.name_shown or NAMES[item.role], "label": item.label, "group": f"{system}-{scale}"}
-    return words | {"range": item.display, "colour_map": item.colour_map}
+    return words | {"range": item.display, "scale": item.display_scale, "colour_map": item.colour_map}
 
 
 def _figure(

@@ -45,14 +45,15 @@ class PredictedMap:
         suffix: last part of the file name.
         entities: further BIDS entities.
         unit: unit of the values, BIDS style (``mL/100g/min``).
-        label: axis label of its picture, with the unit.
+        label: axis label of its picture, with the displayed unit.
         description: one sentence for the sidecar.
         role: ``prediction``; ``baseline`` (a conventional estimate from the same input); ``uncertainty`` (standard
             deviation of a prediction, same unit); ``residual`` (what a prediction took away from its input); ``input``
             (what the prediction was made from); ``data`` (a further result, neither drawn nor scored).
         of: for a baseline, an uncertainty or a residual, the name of the prediction that it belongs to.
         name_shown: what its picture is called; the word for its role where it is empty (needed by two of one role).
-        display: lowest and highest value of the picture, the same for a prediction and its baseline.
+        display: lowest and highest value of the picture in displayed units, the same for a prediction and its baseline.
+        display_scale: displayed value over the file's value.
         colour_map: matplotlib name.
         truth: the file of a simulated session that it can be compared with.
     """
@@ -68,5 +69,6 @@ class PredictedMap:
     of: str = ""
     name_shown: str = ""
     display: tuple[float, float] = (0.0, 1.0)
+    display_scale: float = 1.0
     colour_map: str = "viridis"
     truth: RailFile | None = None

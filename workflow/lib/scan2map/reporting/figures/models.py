@@ -19,7 +19,8 @@ def predicted_map(inputs: Mapping[str, str], options: Mapping, style: Style) -> 
 
     Args:
         inputs: maps by key (in one world space; the first gives the grid), and ``mask``.
-        options: ``alt`` and ``maps``: for every key ``label``, ``name``, ``range``, ``colour_map`` and ``group``.
+        options: ``alt`` and ``maps``: for every key ``label``, ``name``, ``range``, ``scale``,
+            ``colour_map`` and ``group``.
         style: size of the pictures.
     """
     images = {key: load_image(inputs[key]) for key in options["maps"]}
@@ -27,7 +28,7 @@ def predicted_map(inputs: Mapping[str, str], options: Mapping, style: Style) -> 
     layout = layout_for(grid, mask, style)
     pictures = []
     for key, shown in options["maps"].items():
-        values = np.where(mask, on_grid(images[key], grid).data, np.nan)
+        values = np.where(mask, shown["scale"] * on_grid(images[key], grid).data, np.nan)
         colours = Colours(shown["colour_map"], *display_range(values, mask, shown["range"]), shown["label"])
         words = {"label": shown["name"], "group": shown["group"], "alt": f"{options['alt']}: {shown['name']}"}
         pictures.append(draw(layout, Scene(values, colours), style, **words))

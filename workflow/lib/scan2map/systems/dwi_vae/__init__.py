@@ -3,8 +3,14 @@
 from scan2map.training.files import PredictedMap, RailFile
 from scan2map.training.system import Description
 
-_FRACTION = {"unit": "1", "label": "stick fraction", "display": (0.0, 0.8), "colour_map": "magma"}
-_D = {"unit": "mm^2/s", "label": "D (mm²/s)", "display": (0.0, 3e-3), "colour_map": "viridis"}
+_FRACTION = {"unit": "1", "label": "Stick fraction", "display": (0.0, 0.8), "colour_map": "magma"}
+_D = {
+    "unit": "mm^2/s",
+    "label": "D (10⁻³ mm²/s)",
+    "display": (0.0, 3.0),
+    "display_scale": 1e3,
+    "colour_map": "viridis",
+}
 _K = {"unit": "1", "label": "K", "display": (0.0, 1.5), "colour_map": "magma"}
 _ENTITY = {"MSDKI": "mean-signal kurtosis of shell averages", "BallStick": "ball and stick with one diffusivity"}
 
@@ -37,12 +43,12 @@ MAPS = (
     _map("k_ml", "MSK", "likelihood", "Mean-signal kurtosis, voxel-wise maximum likelihood", role="baseline",
          of="k", **_K),
     _map("d_sd", "MSD", "vaesd", "Posterior standard deviation of the diffusivity", role="uncertainty", of="d",
-         **_D | {"display": (0.0, 3e-4)}),
+         **_D | {"display": (0.0, 0.3)}),
     _map("k_sd", "MSK", "vaesd", "Posterior standard deviation of the kurtosis", role="uncertainty", of="k",
          **_K | {"display": (0.0, 0.3)}),
     # A scan with a single shell: another signal model, other maps.
     *_stick("f", "F", "Stick fraction", _FRACTION, (0.0, 0.05)),
-    *_stick("d_stick", "D", "Diffusivity of ball and stick alike", _D, (0.0, 3e-4)),
+    *_stick("d_stick", "D", "Diffusivity of ball and stick alike", _D, (0.0, 0.3)),
 )  # fmt: skip
 
 LIMITS = (

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LINES = (
     ("", "nlls", "NLLS", "#555555"),
     ("", "mle", "maximum likelihood", "#000000"),
+    ("unig", "network", "one Gaussian, voxel by voxel", "#d55e00"),
     ("mlp", "network", "self-supervised MLP", "#e69f00"),
     ("published_gmm", "network", "VAE-GMM as published", "#cc79a7"),
     ("gmm", "network", "mixture VAE, voxel by voxel", "#56b4e9"),
@@ -29,15 +30,17 @@ LINES = (
     ("", "own_scan", "the same, fitted to the scan", "#009e73"),
 )
 PANELS = (("D_mse", "mean squared error of D ((µm²/ms)²)"), ("K_mse", "mean squared error of K"))
-MAP_SNR = LATENT_SNR = 10.0
+MAP_SNR, LATENT_SNR = 5.0, 10.0
 MAP_VARIANTS = {"mlp": "MLP", "unig": "VAE-UniG", "gmm": "VAE-GMM", "": "with neighbours"}
 MAP_COLUMNS = ("truth", "NLLS", *MAP_VARIANTS.values())
 SHOWN = {"D": ("D (µm²/ms)", "viridis", (0.0, 3.0), 1e3), "K": ("K", "magma", (0.0, 2.0), 1.0)}
+ERROR_COLOURS, LARGEST_ERROR = "RdBu_r", 0.5
 LEVELS = np.arange(0.1, 0.96, 0.05)
 CALIBRATION_SNR = (5.0, 20.0)
 DRAWS = 99  # samples of the posterior behind a calibration curve
 LATENT_VOXELS = 3000
-TISSUE_COLOURS = {"CSF": "#0072b2", "GM": "#d55e00", "WM": "#009e73", "mixed": "#bbbbbb", "lesion": "#000000"}
+TISSUE_COLOURS = {"WM": "#009e73", "GM": "#d55e00", "CSF": "#0072b2", "lesion": "#000000", "mixed": "#bbbbbb"}
+COMPONENT_COLOURS = ("#cc79a7", "#e69f00", "#56b4e9", "#000000", "#f0e442")
 
 
 def noise_numbers(table: pd.DataFrame, own: str) -> pd.DataFrame:
@@ -59,7 +62,8 @@ def plot_noise(numbers: pd.DataFrame) -> Figure:
     colours = {words: colour for _, _, words, colour in LINES}
     for axes, (metric, label) in zip(panels, PANELS, strict=True):
         for words, rows in numbers[numbers["metric"] == metric].groupby("line", sort=False):
-            axes.plot(rows["snr"], rows["mean"], "-o", markersize=3, color=colours[words], label=words)
+            style = "--" if words == "maximum likelihood" else "-"  # it lies on NLLS
+            axes.plot(rows["snr"], rows["mean"], f"{style}o", markersize=3, color=colours[words], label=words)
             axes.fill_between(rows["snr"], rows["min"], rows["max"], color=colours[words], alpha=0.12, linewidth=0)
         levels = np.sort(numbers["snr"].unique())
         axes.set(xscale="log", yscale="log", xlabel="SNR of white matter at b = 0", ylabel=label)
@@ -115,17 +119,30 @@ def picture(rows: pd.DataFrame, column: str) -> np.ndarray:
 
 
 def plot_maps(numbers: pd.DataFrame) -> Figure:
-    """D above, K below; one scale per row."""
-    size = (1.75 * len(MAP_COLUMNS), 4.3)
-    figure, panels = pyplot().subplots(len(SHOWN), len(MAP_COLUMNS), figsize=size, layout="constrained")
-    for line, (name, (label, colours, (low, high), _)) in zip(panels, SHOWN.items(), strict=True):
+    """D, its error, K and its error; one scale per row."""
+    size = (1.5 * len(MAP_COLUMNS) + 0.8, 3.7 * len(SHOWN))
+    figure, panels = pyplot().subplots(2 * len(SHOWN), len(MAP_COLUMNS), figsize=size, layout="constrained")
+    lines = zip(panels[::2], panels[1::2], SHOWN.items(), strict=True)
+    for values, errors, (name, (label, colours, limits, _)) in lines:
         rows = numbers[numbers["map"] == name]
-        for axes, column in zip(line, MAP_COLUMNS, strict=True):
-            shown = axes.imshow(picture(rows, column), origin="lower", cmap=colours, vmin=low, vmax=high)
-            axes.set_title(column if name == "D" else "", fontsize=8)
-            axes.set_axis_off()
-        figure.colorbar(shown, ax=line, label=label, shrink=0.9)
+        images = {column: picture(rows, column) for column in MAP_COLUMNS}
+        wrong = {column: image - images["truth"] for column, image in images.items() if column != "truth"}
+        _map_row(figure, values, images, label, cmap=colours, vmin=limits[0], vmax=limits[1])
+        _map_row(
+            figure, errors, wrong, f"error of {label}", cmap=ERROR_COLOURS, vmin=-LARGEST_ERROR, vmax=LARGEST_ERROR
+        )
+    for axes, column in zip(panels[0], MAP_COLUMNS, strict=True):
+        axes.set_title(column)
     return figure
+
+
+def _map_row(figure: Figure, line, images: Mapping[str, np.ndarray], label: str, **colours) -> None:
+    """Images in the columns of their names, with one colour bar."""
+    for axes, column in zip(line, MAP_COLUMNS, strict=True):
+        axes.set_axis_off()
+        if column in images:
+            shown = axes.imshow(images[column], origin="lower", **colours)
+    figure.colorbar(shown, ax=line, label=label, shrink=0.9)
 
 
 def latent_numbers(package: Package, path: Path) -> pd.DataFrame:
@@ -146,12 +163,13 @@ def latent_numbers(package: Package, path: Path) -> pd.DataFrame:
 def plot_latent(numbers: pd.DataFrame) -> Figure:
     """Coloured by true tissue (left) and by the component of the mixture (right)."""
     figure, (left, right) = pyplot().subplots(1, 2, figsize=(9.0, 4.0), sharey=True, layout="constrained")
-    for name, colour in reversed(TISSUE_COLOURS.items()):
+    for order, (name, colour) in enumerate(TISSUE_COLOURS.items()):
         rows = numbers[numbers["tissue"] == name]
         if len(rows):
-            left.scatter(rows["z1"], rows["z2"], s=4, color=colour, label=name, linewidths=0)
+            left.scatter(rows["z1"], rows["z2"], s=4, color=colour, label=name, linewidths=0, zorder=-order)
     for number, rows in numbers.groupby("component"):
-        right.scatter(rows["z1"], rows["z2"], s=4, label=f"component {number + 1}", linewidths=0)
+        colour = COMPONENT_COLOURS[number % len(COMPONENT_COLOURS)]
+        right.scatter(rows["z1"], rows["z2"], s=4, color=colour, label=f"component {number + 1}", linewidths=0)
     for axes, title in ((left, "true tissue"), (right, "component of the mixture")):
         axes.set(xlabel="z1", title=title)
         axes.legend(frameon=False, markerscale=3)
