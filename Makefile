@@ -70,5 +70,14 @@ lock:  ## Resolve envs/local.in into envs/local.lock (needs the package registry
 	rm -rf work/lock && $(PYTHON) -m venv work/lock && work/lock/bin/pip install --quiet --requirement envs/local.in
 	{ sed -n 1p envs/local.lock; work/lock/bin/pip freeze | sed 's/+cpu//'; } > envs/local.lock.new && mv envs/local.lock.new envs/local.lock
 
+NIIVUE := 0.69.0
+NIIVUE_FOLDER := workflow/report/assets/niivue
+niivue:  ## Get the viewer of the pages again and compare it with its checksum (needs npm)
+	rm -rf work/niivue && mkdir -p work/niivue
+	npm pack @niivue/niivue@$(NIIVUE) --pack-destination work/niivue
+	tar --extract --gzip --file work/niivue/niivue-niivue-$(NIIVUE).tgz --directory work/niivue
+	cd work/niivue/package/dist && sha256sum --check $(CURDIR)/$(NIIVUE_FOLDER)/niivue.sha256
+	cp work/niivue/package/dist/niivue.umd.js $(NIIVUE_FOLDER)/
+
 clean:  ## Remove results of the demo (keeps .venv and the results of your study)
 	rm -rf results/demo* logs/demo* .pytest_cache .ruff_cache

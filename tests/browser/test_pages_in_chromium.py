@@ -1,9 +1,11 @@
 """The pages in a real browser, opened from a file path: the scripts run, the viewer shows what the files hold."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from report_study import REPORT_SETTINGS, SERIES, make_session
@@ -15,22 +17,31 @@ from scan2map.reporting.subject_page import write_subject_page
 from scan2map.tables import read_table
 
 pytestmark = pytest.mark.browser
+ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run", "--hide-scrollbars", "--virtual-time-budget=10000",
+    "--headless", "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
+    "--hide-scrollbars", "--virtual-time-budget=60000",
 )  # fmt: skip
 PROBE = """
-<pre id="verdict"></pre>
-<script>
-const wait = (ms) => new Promise((done) => setTimeout(done, ms));
-const lit = (canvas) => {
-  const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+const lit = (canvas) => {  // pixels of the last drawing, read before the browser composes it
+  const copy = document.createElement("canvas");
+  [copy.width, copy.height] = [canvas.width, canvas.height];
+  const context = copy.getContext("2d");
+  context.drawImage(canvas, 0, 0);
+  const pixels = context.getImageData(0, 0, copy.width, copy.height).data;
   return pixels.filter((value, place) => place % 4 !== 3 && value > 40).length;
 };
-window.addEventListener("load", async () => {
+const shownSum = (viewer) => { viewer.view.drawScene(); return lit(viewer.canvas); };
+const started = async (id) => {
+  const figure = document.getElementById(id);
+  figure.querySelector("canvas").focus({ preventScroll: true });
+  await figure.viewer.ready;
+  return figure;
+};
+async function probe(found) {
   await wait(1500);
-  const found = {};
   const compare = document.querySelector("#opposed-b0 .compare");
   found.live = compare.classList.contains("live");
   const shown = () => [...compare.querySelectorAll(".shot")].map((shot) => getComputedStyle(shot).visibility);
@@ -55,30 +66,53 @@ window.addEventListener("load", async () => {
   found.hovered = shown();
   compare.querySelector(".shots").dispatchEvent(new MouseEvent("mouseleave"));
   found.left = shown();
-  const viewer = document.querySelector("#viewer-perfusion");
-  found.hidden = viewer.hidden;
-  found.lit = [...viewer.querySelectorAll("canvas")].map(lit);
-  found.middle = viewer.querySelector(".readout").textContent;
-  const slider = viewer.querySelector("input[type=range]");
-  slider.value = 0;
-  slider.dispatchEvent(new Event("input"));
-  found.edge = viewer.querySelector(".readout").textContent;
-  viewer.querySelector(".outlines").click();
-  viewer.querySelectorAll(".layers button")[2].click();
+  found.waiting = document.querySelector("#viewer-perfusion").viewer === undefined;
+  const other = await started("viewer-diffusion");
+  const figure = await started("viewer-perfusion");
+  const viewer = figure.viewer;
+  const readout = () => figure.querySelector(".readout").textContent;
+  const keys = (key) => viewer.canvas.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+  found.start = readout();
+  found.lit = shownSum(viewer);
+  keys("PageUp");
+  found.up = readout();
+  found.linked = other.querySelector(".readout").textContent;
+  figure.querySelector(".linked").click();
+  keys("PageUp");
+  found.unlinked = [readout(), other.querySelector(".readout").textContent];
+  found.overlay = viewer.view.volumes.length;
+  keys("-");
+  found.opacity = viewer.view.volumes[1].opacity;
+  figure.querySelector(".outlines").click();
   await wait(300);
-  found.layer = viewer.querySelector(".readout").textContent;
-  found.errors = window.problems;
+  found.outlined = viewer.view.volumes.length;
+  figure.querySelector(".outlines").click();
+  keys("o");
+  await wait(300);
+  found.without = [readout(), viewer.view.volumes.length];
+  found.plain = shownSum(viewer);
+  figure.querySelectorAll(".bases button")[1].click();
+  await wait(300);
+  found.base = readout();
+  figure.querySelectorAll(".overlays button")[1].click();
+  figure.querySelector(".colours").value = "viridis";
+  figure.querySelector(".colours").dispatchEvent(new Event("change"));
+  await wait(300);
+  found.colours = viewer.view.volumes[1].colormap;
+  viewer.view.scene.crosshairPos = [0.01, 0.01, 0.01];
+  viewer.view.createOnLocationChange();
+  found.edge = readout();
+  found.fetched = performance.getEntriesByType("resource").map((entry) => entry.name);
+}
+"""
+WIDTH_PROBE = """
+async function probe(found) {
   found.width = document.documentElement.scrollWidth;
-  document.getElementById("verdict").textContent = JSON.stringify(found);
-});
-</script>
+}
 """
 GROUP_PROBE = """
-<pre id="verdict"></pre>
-<script>
-const wait = (ms) => new Promise((done) => setTimeout(done, ms));
-window.addEventListener("load", async () => {
-  const found = { saved: [] };
+async function probe(found) {
+  found.saved = [];
   URL.createObjectURL = (blob) => { found.pending = blob.text().then((text) => found.saved.push(text)); return "#"; };
   const rating = document.querySelector("#rating");
   rating.querySelector("details").open = true;
@@ -100,12 +134,30 @@ window.addEventListener("load", async () => {
   found.up = [first(), head.getAttribute("aria-sort")];
   head.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter" }));
   found.down = [first(), head.getAttribute("aria-sort")];
+}
+"""
+FRAME = """<pre id="verdict"></pre>
+<script>
+const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+{probe}
+addEventListener("load", async () => {
+  const found = {};
+  try { await probe(found); } catch (error) { window.problems.push(error.stack); }
   found.errors = window.problems;
   document.getElementById("verdict").textContent = JSON.stringify(found);
 });
 </script>
 """
-WATCH = "<script>window.problems = []; window.onerror = (text) => { window.problems.push(text); };</script>"
+WATCH = """<script>
+window.problems = [];
+addEventListener("error", (event) => window.problems.push(event.message));
+addEventListener("unhandledrejection", (event) => window.problems.push(String(event.reason)));
+addEventListener("securitypolicyviolation", (event) => window.problems.push(`not allowed: ${event.blockedURI}`));
+for (const name of ["error", "warn"]) {
+  const say = console[name];
+  console[name] = (...words) => { window.problems.push(words.join(" ")); say(...words); };
+}
+</script>"""
 
 
 @pytest.fixture(scope="module")
@@ -134,13 +186,25 @@ def page(tmp_path_factory):
     return out
 
 
+def screenshots():
+    """Folder where pictures of the pages are kept: of SCAN2MAP_SCREENSHOTS, or work/screenshots of the checkout."""
+    folder = Path(os.environ.get("SCAN2MAP_SCREENSHOTS", ROOT / "work" / "screenshots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def visit(chromium, page, width, probe=PROBE):
-    """Open the page with the probe appended; returns what the probe found."""
-    text = page.read_text().replace("<head>", "<head>" + WATCH).replace("</body>", probe + "</body>")
+    """Open the page with the probe appended; returns what the probe found, keeps a picture."""
+    text = (
+        page.read_text()
+        .replace("<head>", "<head>" + WATCH)
+        .replace("</body>", FRAME.replace("{probe}", probe) + "</body>")
+    )
     probed = page.with_name(f"probed-{width}-{page.name}")
     probed.write_text(text)
     profile = f"--user-data-dir={page.parent / f'profile-{width}'}"
-    command = [chromium, *FLAGS, profile, f"--window-size={width},900", "--dump-dom", probed.as_uri()]
+    picture = f"--screenshot={screenshots() / f'{page.stem}-{width}.png'}"
+    command = [chromium, *FLAGS, profile, picture, f"--window-size={width},1400", "--dump-dom", probed.as_uri()]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     verdict = re.search(r'<pre id="verdict">(.*?)</pre>', answer.stdout, re.DOTALL)
     assert verdict, answer.stderr[-2000:]
@@ -211,17 +275,46 @@ def test_tables_are_sorted_by_click_and_key(group):
     assert group["down"] == ["sub-02", "descending"]
 
 
-def test_viewer_draws_three_planes(found):
-    assert not found["hidden"]
-    assert all(count > 500 for count in found["lit"])
+def place_of(readout):
+    """World coordinates of the cursor, mm."""
+    return [int(number) for number in re.search(r"at x (-?\d+), y (-?\d+), z (-?\d+) mm", readout).groups()]
+
+
+def test_page_asks_nobody_for_anything(found):
+    assert found["fetched"] == []
+
+
+def test_viewer_starts_when_it_is_looked_at_and_shows_something(found):
+    assert found["waiting"]
+    assert found["lit"] > 500
+
+
+def test_viewer_changes_slice_by_keyboard_and_leads_the_others(found):
+    start, up, linked = map(place_of, (found["start"], found["up"], found["linked"]))
+    assert up[2] > start[2]
+    assert max(abs(one - other) for one, other in zip(up, linked, strict=True)) <= 4
+    moved, stayed = map(place_of, found["unlinked"])
+    assert moved[2] > up[2]
+    assert stayed == linked
+
+
+def test_viewer_changes_overlay_opacity_colours_and_outline(found):
+    assert found["overlay"] == 2
+    assert found["opacity"] == pytest.approx(0.6)
+    assert found["outlined"] == 3
+    assert found["without"][1] == 1
+    assert "CBF" in found["start"]
+    assert "CBF" not in found["without"][0]
+    assert found["plain"] != found["lit"]
+    assert found["base"].startswith("ΔM")
+    assert found["colours"] == "viridis"
 
 
 def test_viewer_reads_values_back_in_their_unit(found):
-    value = float(re.search(r"CBF ([\d.]+) ml/100 g/min", found["middle"])[1])
+    value = float(re.search(r"CBF ([\d.]+) ml/100 g/min", found["start"])[1])
     assert value == pytest.approx(VALUES["CBF"][2], abs=120 / 254)
     assert "outside the brain" in found["edge"]
-    assert found["layer"].startswith("M0")
 
 
 def test_page_fits_a_telephone(chromium, page):
-    assert visit(chromium, page, 500)["width"] <= 500
+    assert visit(chromium, page, 500, WIDTH_PROBE)["width"] <= 500

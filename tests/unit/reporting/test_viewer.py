@@ -1,28 +1,25 @@
-"""The slice viewer shows what the files hold."""
+"""The volumes of the viewer are what the files hold: values, places, colours, and the library as it was published."""
 
 import base64
-from io import BytesIO
+import gzip
+import hashlib
 
+import nibabel as nib
 import numpy as np
 import pytest
-from PIL import Image as Pillow
 from synthetic_tree import AFFINE
 
 from scan2map.images import Image, save_image
 from scan2map.reporting.frame import frame_of
-from scan2map.reporting.viewer import build_viewer, coarse_grid, colour_table, montage, quantise
+from scan2map.reporting.viewer import LIBRARY, build_viewer, coarse_grid, colour_nodes, packed_library
 
 SHAPE = (9, 11, 7)
+FA = {"name": "FA", "input": "map", "range": [0, 1]}
 
 
-def decode(uri):
-    content = base64.b64decode(uri.partition(",")[2])
-    return np.asarray(Pillow.open(BytesIO(content)))
-
-
-def voxels_of(layer, shape):
-    """Levels (x, y, z) as the page's script reads them."""
-    return decode(layer["uri"]).reshape(shape[2], shape[1], shape[0]).transpose(2, 1, 0)
+def volume(data):
+    """The image that the browser unpacks."""
+    return nib.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(data)))
 
 
 @pytest.fixture
@@ -37,23 +34,24 @@ def files(tmp_path):
 
 def test_values_come_back_within_half_a_level(files):
     inputs, values, mask = files
-    layer = {"name": "FA", "input": "map", "range": [0, 1], "masked": True}
-    data = build_viewer(inputs, [layer], 2.0)
-    levels = voxels_of(data["layers"][0], data["shape"]).astype(float)
+    layer = build_viewer(inputs, [FA | {"masked": True}], 2.0)["layers"][0]
+    image = volume(layer["data"])
     frame = frame_of(Image(values, AFFINE), mask > 0)
     inside = frame.crop(mask) > 0
-    assert np.abs((levels - 1) / 254 - frame.crop(values))[inside].max() <= 0.5 / 254 + 1e-6
+    assert np.abs(image.get_fdata() - frame.crop(values))[inside].max() <= 0.5 / 254 + 1e-6
+    levels = np.asarray(image.dataobj.get_unscaled())
+    assert levels.dtype == np.uint8
     assert (levels[~inside] == 0).all()
+    assert (levels[inside] > 0).all()
 
 
 def test_positions_are_those_of_the_world(files):
     inputs, values, _ = files
-    data = build_viewer(inputs, [{"name": "FA", "input": "map", "range": [0, 1]}], 2.0)
-    levels = voxels_of(data["layers"][0], data["shape"])
-    place = np.unravel_index(levels.argmax(), levels.shape)
-    world = np.array(data["affine"]) @ [*place, 1]
-    voxel = np.round(np.linalg.inv(AFFINE) @ world)[:3].astype(int)
-    assert quantise(values[tuple(voxel)], 0, 1) == levels.max()
+    image = volume(build_viewer(inputs, [FA], 2.0)["layers"][0]["data"])
+    shown = image.get_fdata()
+    place = np.unravel_index(shown.argmax(), shown.shape)
+    voxel = np.round(np.linalg.inv(AFFINE) @ image.affine @ [*place, 1])[:3].astype(int)
+    assert values[tuple(voxel)] == pytest.approx(shown.max(), abs=0.5 / 254 + 1e-6)
 
 
 def test_fine_volumes_are_averaged_down(files):
@@ -64,25 +62,41 @@ def test_fine_volumes_are_averaged_down(files):
     assert coarse_grid(frame_of(Image(np.zeros(SHAPE), AFFINE)), 2.0) is None
 
 
-def test_montage_rows_run_along_x():
-    volume = np.arange(2 * 3 * 4).reshape(2, 3, 4)
-    rows = montage(volume)
-    assert rows.shape == (12, 2)
-    assert rows[2 * 3 + 1].tolist() == volume[:, 1, 2].tolist()
+def test_directions_become_colours(files, tmp_path):
+    inputs, *_ = files
+    direction = np.zeros((*SHAPE, 3), np.float32)
+    direction[..., 1] = 1
+    save_image(tmp_path / "direction.nii.gz", direction, AFFINE)
+    inputs["direction"] = tmp_path / "direction.nii.gz"
+    layer = {"name": "Direction", "input": "direction", "anisotropy": "map", "range": [0, 1]}
+    colours = np.asarray(volume(build_viewer(inputs, [layer], 2.0)["layers"][0]["data"]).dataobj)
+    assert not colours["R"].any()
+    assert colours["G"].max() == 255
 
 
-def test_colours_start_black_and_follow_the_map():
-    table = bytes.fromhex(colour_table("gray"))
-    assert len(table) == 256 * 3
-    assert table[:6] == bytes(6)
-    assert table[-3:] == b"\xff\xff\xff"
+def test_outside_has_no_colour_and_the_ends_are_those_of_the_map():
+    nodes = colour_nodes("viridis")
+    assert (nodes["I"][0], nodes["A"][0]) == (0, 0)
+    assert (nodes["I"][-1], nodes["A"][1]) == (255, 255)
+    assert [nodes[sign][-1] for sign in "RGB"] == [253, 231, 37]
+    assert all(len(values) == len(nodes["I"]) for values in nodes.values())
 
 
-def test_outlines_tell_the_likeliest_tissue(files, tmp_path):
+def test_outline_is_white_matter(files, tmp_path):
     inputs, _, mask = files
-    fractions = {"CSF": 0.1, "GM": 0.2, "WM": 0.7}
-    for name, fraction in fractions.items():
-        save_image(tmp_path / f"{name}.nii.gz", fraction * mask, AFFINE)
-        inputs[name] = tmp_path / f"{name}.nii.gz"
-    data = build_viewer(inputs, [{"name": "FA", "input": "map", "range": [0, 1]}], 2.0)
-    assert np.unique(decode(data["outlines"]["uri"])).tolist() == [0, 3]
+    save_image(tmp_path / "WM.nii.gz", 0.7 * mask, AFFINE)
+    inputs["WM"] = tmp_path / "WM.nii.gz"
+    data = build_viewer(inputs, [FA], 2.0)["outline"]
+    assert volume(data["data"]).get_fdata().sum() == mask.sum()
+    assert build_viewer({"map": inputs["map"], "mask": inputs["mask"]}, [FA], 2.0)["outline"] is None
+
+
+def test_the_same_volume_makes_the_same_bytes(files):
+    assert build_viewer(files[0], [FA], 2.0) == build_viewer(files[0], [FA], 2.0)
+
+
+def test_library_is_the_published_one_with_its_licences():
+    known = (LIBRARY / "niivue.sha256").read_text().split()[0]
+    content = gzip.decompress(base64.b64decode(packed_library()["script"]))
+    assert hashlib.sha256(content).hexdigest() == known
+    assert "BSD 2-Clause License" in packed_library()["license"]

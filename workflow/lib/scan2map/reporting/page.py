@@ -7,7 +7,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-STYLE, SCRIPTS = "page.css", ("page.js", "tables.js")
+STYLE, SCRIPTS = "page.css", ("page.js", "tables.js", "viewer.js")
 REPORT_FOLDER = Path(__file__).resolve().parents[3] / "report"
 
 

@@ -25,6 +25,7 @@ from scan2map.reporting.page import REPORT_FOLDER, render_page, write_page
 from scan2map.reporting.sections import SectionView, draw_section, is_part_of_study
 from scan2map.reporting.spec import PageSpec, load_spec
 from scan2map.reporting.states import read_notes, session_states
+from scan2map.reporting.viewer import packed_library
 from scan2map.systems import load_system
 
 RANGE = re.compile(r"(?:above )?(?P<low>-?[\d.]+)(?: to (?P<high>-?[\d.]+))?")
@@ -71,6 +72,11 @@ def write_subject_page(
     lineage = lineage_of([*derivatives.values(), files["rois"], files["quality"]])
     for system, _, _ in models:
         derivatives |= truth_files(system, files)
+    sections = [
+        draw_section(section, spec, derivatives, states, settings)
+        for section in spec.sections
+        if is_part_of_study(section.modality, states)
+    ] + _model_sections(systems, models, failures, spec, derivatives, states, settings)
     page = render_page(
         "subject.html.j2",
         subject=subject,
@@ -78,12 +84,8 @@ def write_subject_page(
         study=study,
         states=tuple(states.values()),
         series=sorted(series, key=_series_number),
-        sections=[
-            draw_section(section, spec, derivatives, states, settings)
-            for section in spec.sections
-            if is_part_of_study(section.modality, states)
-        ]
-        + _model_sections(systems, models, failures, spec, derivatives, states, settings),
+        sections=sections,
+        library=packed_library() if any(section.viewer for section in sections) else None,
         agreements={load_system(system).description.title: _agreement(table) for system, _, table in models},
         **_numbers(files, spec),
         quality=quality_rows(files["quality"]),
