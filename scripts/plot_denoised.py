@@ -7,8 +7,13 @@ def main(smk):
     with rule_log(smk):
         from scan2map.systems.asl_denoise.figures import plot_denoised
 
+        packages = {
+            "Dilated Conv": smk.input.dilated,
+            "DeepASL": smk.input.deepasl,
+            "the package": smk.input.package,
+        }
         plot_denoised(
-            smk.input.package, smk.input.dilated, smk.input.test, smk.params.settings,
+            packages, smk.input.test, smk.params.settings,
             synthetic=smk.output.synthetic, real=smk.output.real, agreement=smk.output.agreement,
         )  # fmt: skip
 

@@ -31,10 +31,13 @@ rule tabulate_denoising:
 rule plot_denoised:
     """Draw the paper's figures 2 to 4: denoised slices, and Bland and Altman's comparison in grey matter."""
     input:
-        package=lambda wildcards: LEARNING.package("asl_denoise"),
         dilated=lambda wildcards: LEARNING.package(
             "asl_denoise", "dilated", LEARNING.models["asl_denoise"]["fold"]
         ),
+        deepasl=lambda wildcards: LEARNING.package(
+            "asl_denoise", "lambda05", LEARNING.models["asl_denoise"]["fold"]
+        ),
+        package=lambda wildcards: LEARNING.package("asl_denoise"),
         test=lambda wildcards: LEARNING.dataset(
             "asl_denoise", LEARNING.models["asl_denoise"]["fold"], "test"
         ),
@@ -62,10 +65,3 @@ rule plot_denoised:
         step_version=step_version("plot_denoised"),
     script:
         "../../scripts/plot_denoised.py"
-
-
-rule denoising_figures:
-    """Table 1 and figures 2 to 4."""
-    input:
-        rules.tabulate_denoising.output,
-        rules.plot_denoised.output,

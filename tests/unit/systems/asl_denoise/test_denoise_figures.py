@@ -11,7 +11,7 @@ from scan2map.reporting.plots import save_figure
 from scan2map.systems.asl_denoise import figures, table
 
 BOOTSTRAP = {"confidence": 0.95, "resamples": 200, "seed": 1}
-METHODS = ["averaging", "Gaussian 1 px", "Dilated Conv", "DeepASL"]
+METHODS = figures.METHODS
 
 
 def _rows():

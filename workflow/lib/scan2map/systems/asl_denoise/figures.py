@@ -13,10 +13,11 @@ import torch
 from scan2map.evaluation.agreement import root_mean_square_error
 from scan2map.evaluation.bland_altman import bland_altman
 from scan2map.evaluation.long_table import write_table
+from scan2map.models.guided_denoiser import tissue_regression
 from scan2map.reporting.plots import pyplot, save_figure
 from scan2map.systems.asl_denoise.baselines import gaussian
 from scan2map.systems.asl_denoise.labelling import consensus_map
-from scan2map.systems.asl_denoise.protocol import NETWORK, psnr
+from scan2map.systems.asl_denoise.protocol import NETWORK, REGRESSION_WIDTH_VOXELS, psnr
 from scan2map.systems.asl_denoise.scenes import Scene, build_scenes
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 SHOWN = {"synthetic": 0.2, "real": 0.4}
 AGREEMENT = "real"
 ROWS = {"deltam": ("ΔM (network units)", 1.5), "cbf": ("CBF (ml/100g/min)", 90.0)}
-METHODS = ("averaging", "Gaussian 1 px", "Dilated Conv", "DeepASL")
+METHODS = ("averaging", "Gaussian 1 px", "tissue regression", "Dilated Conv", "DeepASL", "the package")
 TRUTH = "truth"
 
 
@@ -36,9 +37,12 @@ def _estimates(scene: Scene, share: float, packages: Mapping[str, Package]) -> d
     """Difference images by method, the truth last."""
     from scan2map.systems.asl_denoise.evaluate import scorer_of
 
-    mask = scene.slices.mask
     _, average, _ = next(scene.averages([share]))
-    found = {"averaging": average.image, "Gaussian 1 px": gaussian(average.image, mask, 1.0)}
+    found = {
+        "averaging": average.image,
+        "Gaussian 1 px": gaussian(average.image, scene.slices.mask, 1.0),
+        "tissue regression": tissue_regression(average.image, scene.guide, REGRESSION_WIDTH_VOXELS),
+    }
     for name, package in packages.items():
         scorer = scorer_of(package, {"evaluation": {}})
         found[name] = scorer.denoised(average.image, scene)[NETWORK]
@@ -74,7 +78,7 @@ def _caption(name: str, found: pd.Series, true: pd.Series) -> str:
 def plot_slices(numbers: pd.DataFrame) -> Figure:
     """Difference images above, perfusion below; PSNR and RMSE in the corners."""
     columns = [*METHODS, TRUTH]
-    figure, panels = pyplot().subplots(2, len(columns), figsize=(10.4, 5.0), layout="constrained")
+    figure, panels = pyplot().subplots(2, len(columns), figsize=(13.4, 4.6), layout="constrained")
     for line, (name, (label, highest)) in zip(panels, ROWS.items(), strict=True):
         rows = numbers[numbers["map"] == name]
         for axes, column in zip(line, columns, strict=True):
@@ -100,7 +104,7 @@ def agreement_numbers(scene: Scene, images: Mapping[str, torch.Tensor]) -> tuple
 def plot_agreement(voxels: pd.DataFrame, figures: pd.DataFrame) -> Figure:
     """Difference from the truth over the mean of both: voxels, bias, limits of agreement, regression line."""
     figure, panels = pyplot().subplots(
-        1, len(METHODS), figsize=(11, 3.2), layout="constrained", sharex=True, sharey=True
+        1, len(METHODS), figsize=(14.4, 3.0), layout="constrained", sharex=True, sharey=True
     )
     for axes, found in zip(panels, figures.itertuples(), strict=True):
         estimate, truth = voxels[found.method], voxels[TRUTH]
@@ -120,24 +124,22 @@ def _scenes(test: Sequence, settings: Mapping[str, Any]) -> dict[str, Scene]:
     return {scene.acquisition: scene for scene in build_scenes([Path(test[0])], settings["evaluation"])}
 
 
-def _packages(package, dilated) -> dict[str, Package]:
-    from scan2map.training.package import load_package
-
-    return {"Dilated Conv": load_package(dilated), "DeepASL": load_package(package)}
-
-
-def plot_denoised(package, dilated, test: Sequence, settings: Mapping[str, Any], *, synthetic, real, agreement) -> None:
+def plot_denoised(
+    packages: Mapping[str, Any], test: Sequence, settings: Mapping[str, Any], *, synthetic, real, agreement
+) -> None:
     """Write the three figures, each with its numbers as TSV of the same name.
 
     Args:
-        package, dilated: folders of the package that ships and of the dilated network.
+        packages: folders of the packages by method: the dilated network, the paper's, and the one that ships.
         test: data-set files of held-out subjects; the first one is shown.
         settings: the system's settings.
         synthetic, real, agreement: pictures to write.
     """
-    packages, scenes = _packages(package, dilated), _scenes(test, settings)
+    from scan2map.training.package import load_package
+
+    loaded, scenes = {name: load_package(folder) for name, folder in packages.items()}, _scenes(test, settings)
     with torch.inference_mode():
-        images = {name: _estimates(scene, SHOWN[name], packages) for name, scene in scenes.items()}
+        images = {name: _estimates(scene, SHOWN[name], loaded) for name, scene in scenes.items()}
     for name, path in (("synthetic", synthetic), ("real", real)):
         numbers = slice_numbers(scenes[name], images[name])
         write_table(numbers, Path(path).with_suffix(".tsv"))

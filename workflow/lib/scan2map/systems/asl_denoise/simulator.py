@@ -50,7 +50,7 @@ class Slices(NamedTuple):
         fractions: CSF, GM, WM (batch, 3, y, x).
         relative_m0: M0 over its median in the brain (batch, 1, y, x).
         labelling: label parameters.
-        lesion: share of the voxel in a lesion (batch, 1, y, x).
+        lesion: share of the voxel in a lesion; 1 in single voxels that stand out (batch, 1, y, x).
     """
 
     perfusion: Perfusion
@@ -182,13 +182,19 @@ def draw_slices(
     batch, size = len(fractions), fractions.shape[-1]
     random = uniform(batch, (0, 1), generator) < simulation["random_tissue_share"]
     fractions = torch.where(spread(random), random_tissue(batch, size, generator), fractions)
-    perfusion = add_specks(draw_perfusion(batch, size, generator), generator)
-    perfusion, lesion = draw_lesions(perfusion, simulation["lesion"], voxel_mm, generator)
+    plain = draw_perfusion(batch, size, generator)
+    specked = add_specks(plain, generator)
+    specks = (specked.gm_cbf != plain.gm_cbf).float()
+    perfusion, lesion = draw_lesions(specked, simulation["lesion"], voxel_mm, generator)
     perfusion, small = draw_small_lesions(perfusion, simulation["small_lesions"], voxel_mm, generator)
     densities = {name: spread(uniform(batch, limits, generator)) for name, limits in DENSITY_RANGE.items()}
     relative_m0 = draw_relative_m0(mixed_density(fractions, densities), generator)
     return Slices(
-        perfusion, fractions, relative_m0, draw_labelling(batch, simulation, generator), torch.maximum(lesion, small)
+        perfusion,
+        fractions,
+        relative_m0,
+        draw_labelling(batch, simulation, generator),
+        lesion.maximum(small).maximum(specks),
     )
 
 

@@ -20,11 +20,11 @@ PUBLISHED = {"psnr": "psnr", "cbf_rmse": "rmse", "cbf_ccc": "ccc"}
 # Rows of the table: variant of the networks ("" for what needs none) and method of the long table.
 FILTERS = {
     "averaging": "averaging", "gaussian06": "Gaussian 0.6 px", "gaussian10": "Gaussian 1 px",
-    "nlm": "non-local means", "tv": "total variation",
+    "nlm": "non-local means", "tv": "total variation", "regression": "tissue regression",
 }  # fmt: skip
 SWEEP = {
     "dilated": "Dilated Conv", "lambda02": "DeepASL λ = 0.2", "lambda05": "DeepASL λ = 0.5",
-    "lambda07": "DeepASL λ = 0.7", "lambda10": "DeepASL λ = 1.0",
+    "lambda07": "DeepASL λ = 0.7", "lambda10": "DeepASL λ = 1.0", "guided_short": "guided, same steps",
 }  # fmt: skip
 OWN = "the package"
 REFERENCES = ("dilated", "lambda10")
@@ -102,7 +102,7 @@ def plot_table(numbers: pd.DataFrame) -> Figure:
 
     The published RMSE is left out: its unit and region are not given, and do not fit its PSNR.
     """
-    figure, panels = pyplot().subplots(2, 3, figsize=(9.6, 6.2), layout="constrained", sharey=True)
+    figure, panels = pyplot().subplots(2, 3, figsize=(9.6, 7.0), layout="constrained", sharey=True)
     labels = list(dict.fromkeys(numbers["label"]))
     places = {label: len(labels) - 1 - index for index, label in enumerate(labels)}
     for line, acquisition in zip(panels, ("synthetic", "real"), strict=True):
