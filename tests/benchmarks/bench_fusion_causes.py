@@ -87,7 +87,7 @@ def main(designs: list[str]) -> None:
     """Print the table."""
     torch.set_num_threads(1)
     *heads, test = build_heads()
-    still = {"snr": 30, "noise_hu": 4, "jitter": {"shift_mm": 0, "turn_deg": 0}}
+    still = {"snr": 30, "noise_hu": 4, "jitter": {"shift_mm": 0, "turn_deg": 0, "share": 0}}
     scene = draw_scene(test, still, generator(7, 0), [15.0])
     scene = Scene(*(part[..., 4:12] for part in scene[:-1]), scene.voxel_mm)
     print(f"{'':16}{'brain SSIM':>12}{'bone dB':>12}{'Qabf':>10}{'to target':>12}")

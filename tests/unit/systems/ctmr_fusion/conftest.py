@@ -47,7 +47,7 @@ def fusion_settings():
 
 @pytest.fixture
 def fusion_scene(fusion_head, fusion_settings):
-    simulation = fusion_settings["simulation"] | {"jitter": {"shift_mm": 0, "turn_deg": 0}}
+    simulation = fusion_settings["simulation"] | {"jitter": {"shift_mm": 0, "turn_deg": 0, "share": 0}}
     return draw_scene(fusion_head, simulation, np.random.default_rng(4), [20.0])
 
 

@@ -6,10 +6,10 @@ import pytest
 from scan2map.evaluation.fusion_scores import fusion_scores
 from scan2map.preprocess.ctmr.hounsfield import BONE_WINDOW, apply_window
 from scan2map.systems.ctmr_fusion import composite, scenes
-from scan2map.systems.ctmr_fusion.training import Slabs, condition
+from scan2map.systems.ctmr_fusion.training import Slabs, condition, registered
 from scan2map.training.stream import generator
 
-STILL = {"shift_mm": 0, "turn_deg": 0}
+STILL = {"shift_mm": 0, "turn_deg": 0, "share": 1}
 
 
 @pytest.mark.parametrize("volume_ml", [5.0, 20.0, 58.0])
@@ -21,18 +21,25 @@ def test_a_lesion_has_its_volume(fusion_head, volume_ml):
     assert np.median(volumes) / 1000 == pytest.approx(volume_ml, rel=0.2)
 
 
-def test_volumes_follow_the_challenge():
+@pytest.mark.parametrize(("even", "median", "least"), [(0.0, 2.2, 0.01), (1.0, 58**0.5, 1.0)])
+def test_volumes_follow_the_challenge_or_are_even(monkeypatch, even, median, least):
+    monkeypatch.setattr(scenes, "EVEN_SHARE", even)
     rng = np.random.default_rng(0)
     drawn = np.array([scenes.draw_volume_ml(rng) for _ in range(4000)])
-    assert np.median(drawn) == pytest.approx(2.2, rel=0.1)
-    assert drawn.min() >= 0.01
+    assert np.median(drawn) == pytest.approx(median, rel=0.1)
+    assert drawn.min() >= least
     assert 40 < drawn.max() <= 58
 
 
 def test_some_subjects_have_no_lesion(fusion_head, fusion_settings):
-    simulation = fusion_settings["simulation"]
-    empty = [not scenes.draw_scene(fusion_head, simulation, generator(1, i)).lesion.any() for i in range(60)]
-    assert 0.1 < np.mean(empty) < 0.5
+    counts = [generator(1, i).choice(len(scenes.COUNTS), p=scenes.COUNTS) for i in range(40)]
+    scene = {
+        count: scenes.draw_scene(fusion_head, fusion_settings["simulation"], generator(1, counts.index(count)))
+        for count in (0, 1)
+    }
+    assert counts.count(0) / len(counts) == pytest.approx(scenes.COUNTS[0], abs=0.15)
+    assert not scene[0].lesion.any()
+    assert scene[1].lesion.any()
 
 
 def test_a_lesion_is_bright_in_flair_and_dark_in_ct(fusion_scene, fusion_head):
@@ -45,11 +52,19 @@ def test_a_lesion_is_bright_in_flair_and_dark_in_ct(fusion_scene, fusion_head):
 
 def test_jitter_is_drawn_within_its_limits_along_every_axis():
     rng = np.random.default_rng(0)
-    shifts, turns = zip(*(scenes.draw_jitter({"shift_mm": 2, "turn_deg": 2}, rng) for _ in range(2000)), strict=True)
+    settings = {"shift_mm": 2, "turn_deg": 2, "share": 1}
+    shifts, turns = zip(*(scenes.draw_jitter(settings, rng) for _ in range(2000)), strict=True)
     for values, limit in ((np.array(shifts), 2), (np.degrees(turns), 2)):
         assert np.abs(values).max(0) == pytest.approx([limit] * 3, rel=0.01)
         assert np.abs(values).max() <= limit
         assert values.mean(0) == pytest.approx([0] * 3, abs=0.1)
+
+
+def test_jitter_is_in_the_share_of_scans_that_the_settings_name():
+    rng = np.random.default_rng(0)
+    settings = {"shift_mm": 2, "turn_deg": 2, "share": 0.3}
+    applied = [scenes.draw_jitter(settings, rng)[0].any() for _ in range(2000)]
+    assert np.mean(applied) == pytest.approx(0.3, abs=0.04)
 
 
 def test_a_moved_volume_is_where_the_motion_says():
@@ -62,7 +77,7 @@ def test_a_moved_volume_is_where_the_motion_says():
 
 
 def test_training_sees_the_ct_beside_its_place_and_the_target_at_it(fusion_head, fusion_settings):
-    simulation = fusion_settings["simulation"] | {"jitter": {"shift_mm": 10, "turn_deg": 0}, "noise_hu": 0}
+    simulation = fusion_settings["simulation"] | {"jitter": {"shift_mm": 10, "turn_deg": 0, "share": 1}, "noise_hu": 0}
     scene = scenes.draw_scene(fusion_head, simulation, np.random.default_rng(2), [])
     assert np.abs(scene.ct - scene.true_ct).max() > 500
     assert np.array_equal(scene.bone, scene.ct >= scenes.BONE_HU)
@@ -72,9 +87,9 @@ def test_training_sees_the_ct_beside_its_place_and_the_target_at_it(fusion_head,
 
 
 def test_samples_of_a_training_carry_the_jitter(fusion_head, fusion_settings):
+    fusion_settings["simulation"]["jitter"]["share"] = 1
     jittered = Slabs([fusion_head], fusion_settings)(generator(1, 5))["condition"]
-    fusion_settings["simulation"]["jitter"] = STILL
-    still = Slabs([fusion_head], fusion_settings)(generator(1, 5))["condition"]
+    still = Slabs([fusion_head], registered(fusion_settings))(generator(1, 5))["condition"]
     assert np.abs(jittered[2] - still[2]).max() > 0.2
     assert np.array_equal(jittered[0], still[0])
 

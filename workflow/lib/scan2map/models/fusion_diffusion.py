@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -14,39 +15,53 @@ from torch.nn import functional
 DESIGNS = ("spatial", "pooled", "one_pass")
 GROUPS = 8
 POOLED_FEATURES = 32
+# Bone is a matter of yes or no: the share of the CT changes this much faster than the network's last layer.
+SHARPNESS = 4.0
+NORMAL_50, NORMAL_90 = 0.6745, 1.6449  # half-widths of the 50 % and 90 % intervals of a normal distribution
 LESION_PRIOR = -4.0  # logit of the share of lesion before anything is learned
 
 
 class LesionHead(nn.Module):
-    """Logits of lesion from images of a stack of slices, with three-dimensional context.
+    """Logits of lesion from images of a stack of slices: a U-Net whose coarser levels see neighbouring slices.
+
+    Slices are several voxels apart, so that only their plane is made coarser, and the finest level looks within slices.
 
     Args:
         channels: images that it reads.
-        width: features of the first level; twice as many below.
+        width: features of the first level; twice and four times as many below.
     """
 
     def __init__(self, channels: int, width: int):
         super().__init__()
-
-        def block(inputs: int, outputs: int) -> nn.Sequential:
-            shared = {"norm": ("group", {"num_groups": 4}), "act": "SWISH"}
-            return nn.Sequential(Convolution(3, inputs, outputs, **shared), Convolution(3, outputs, outputs, **shared))
-
-        self.fine, self.coarse, self.joined = (
-            block(channels, width),
-            block(width, 2 * width),
-            block(3 * width, width),
+        self.first = _layers(channels, width, flat=True)
+        self.down = nn.ModuleList(
+            _layers(inputs, outputs, outputs)
+            for inputs, outputs in ((width, 2 * width), (2 * width, 4 * width), (4 * width, 4 * width))
+        )
+        self.up = nn.ModuleList(
+            (_layers(8 * width, 2 * width), _layers(4 * width, width), _layers(2 * width, width, flat=True))
         )
         self.last = nn.Conv3d(width, 1, kernel_size=1)
         nn.init.constant_(self.last.bias, LESION_PRIOR)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (batch, 1, x, y, z) of images (batch, channels, x, y, z)."""
-        fine = self.fine(images)
-        # Slices are several voxels apart already: only their plane is made coarser.
-        below = self.coarse(functional.avg_pool3d(fine, (2, 2, 1), ceil_mode=True))
-        below = functional.interpolate(below, size=fine.shape[2:], mode="trilinear", align_corners=False)
-        return self.last(self.joined(torch.cat([fine, below], dim=1)))
+        levels = [self.first(images)]
+        for layers in self.down:
+            levels.append(layers(functional.avg_pool3d(levels[-1], (2, 2, 1), ceil_mode=True)))
+        found = levels.pop()
+        for layers in self.up:
+            beside = levels.pop()
+            grown = functional.interpolate(found, size=beside.shape[2:], mode="trilinear", align_corners=False)
+            found = layers(torch.cat([beside, grown], dim=1))
+        return self.last(found)
+
+
+def _layers(inputs: int, *outputs: int, flat: bool = False) -> nn.Sequential:
+    """Convolutions one after the other, each normalised and activated; ``flat`` ones look within slices."""
+    shared = {"norm": ("group", {"num_groups": 4}), "act": "SWISH", "kernel_size": (3, 3, 1) if flat else 3}
+    widths = (inputs, *outputs)
+    return nn.Sequential(*(Convolution(3, a, b, **shared) for a, b in pairwise(widths)))
 
 
 class PooledEncoder(nn.Module):
@@ -102,6 +117,7 @@ class FusionDiffusion(nn.Module):
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("interval_scale", torch.ones(()))
         self.register_buffer("interval_floor", torch.zeros(()))
+        self.register_buffer("interval_half", torch.tensor(NORMAL_50 / NORMAL_90))
 
     def forward(self, noisy: torch.Tensor, condition: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
         """The clean image, −1 to 1 but for errors.
@@ -124,7 +140,7 @@ class FusionDiffusion(nn.Module):
             words = [encoder(condition[:, i : i + 1]) for i, encoder in enumerate(self.encoders)]
             return self.denoiser(noisy, time, context=torch.stack(words, dim=1))
         share, rest = self.denoiser(torch.cat([noisy, condition], dim=1), time).chunk(2, dim=1)
-        weight = torch.sigmoid(share)
+        weight = torch.sigmoid(SHARPNESS * share)
         return (1 - weight) * condition[:, :1] + weight * condition[:, -1:] + rest
 
     def lesion_probability(self, fused: torch.Tensor) -> torch.Tensor:

@@ -90,12 +90,12 @@ class CtMrFusion:
         return Samples(Slabs(load_heads(train), settings), seed)
 
     def validation_set(self, validation, settings, seed):
-        """Fixed stacks of the validation heads."""
+        """Fixed stacks of the validation heads, CT and MRI registered."""
         from scan2map.systems.ctmr_fusion.cohort import load_heads
-        from scan2map.systems.ctmr_fusion.training import Slabs
+        from scan2map.systems.ctmr_fusion.training import Slabs, registered
         from scan2map.training.stream import First, Samples
 
-        return First(Samples(Slabs(load_heads(validation), settings), seed), settings["validation_scenes"])
+        return First(Samples(Slabs(load_heads(validation), registered(settings)), seed), settings["validation_scenes"])
 
     def network(self, settings, normalisation):
         """Denoiser and lesion heads."""

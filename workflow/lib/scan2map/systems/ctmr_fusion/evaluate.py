@@ -16,13 +16,13 @@ from scan2map.evaluation import calibration
 from scan2map.evaluation.fusion_scores import fusion_scores, psnr_inside, ssim_inside
 from scan2map.evaluation.lesion_scores import lesion_scores, stratum
 from scan2map.evaluation.model_table import model_table
-from scan2map.models.fusion_diffusion import FusionDiffusion
+from scan2map.models.fusion_diffusion import NORMAL_50, NORMAL_90, FusionDiffusion
 from scan2map.preprocess.ctmr.hounsfield import BONE_WINDOW, apply_window
 from scan2map.systems.ctmr_fusion.cohort import load_heads
 from scan2map.systems.ctmr_fusion.composite import simple_fusions
 from scan2map.systems.ctmr_fusion.guidance import FIRST_LESION, Regions, make_guide
 from scan2map.systems.ctmr_fusion.scenes import Scene, draw_scene
-from scan2map.systems.ctmr_fusion.training import SCALE, condition, draw_images, standard_deviation
+from scan2map.systems.ctmr_fusion.training import NO_JITTER, SCALE, condition, draw_images, standard_deviation
 from scan2map.training.evaluate import subject_of
 from scan2map.training.stream import generator
 
@@ -35,7 +35,6 @@ UNITS = {
 }  # fmt: skip
 EXACT_DB = 80.0
 FULL_VOLUME = 256 * 256 * 26
-NO_JITTER = {"shift_mm": 0.0, "turn_deg": 0.0}
 
 
 class Case(NamedTuple):
@@ -139,6 +138,12 @@ class Scorer:
         between = per_member.mean(1).var(0) if len(self.members) > 1 else 0.0
         return (within + between).sqrt()[0, 0].cpu().numpy()
 
+    def spreads(self, images: torch.Tensor) -> dict[float, np.ndarray]:
+        """Standard deviations whose normal intervals are the calibrated 50 % and 90 % ones, (x, y, z) by level."""
+        spread = self.uncertainty(images)
+        half = np.mean([float(network.interval_half) for network in self.members])
+        return {0.5: half * NORMAL_90 / NORMAL_50 * spread, 0.9: spread}
+
 
 def _row(
     case: Case, method: str, metric: str, value: float, condition: str = "", roi: str = "brain", n: int = 0
@@ -190,18 +195,26 @@ def images_and_lesions(scorer: Scorer, case: Case) -> Iterator[dict]:
     fused, stacked = scorer.probabilities(images, case)
     yield from _lesion_rows(case, "network", fused)
     yield from _lesion_rows(case, "stacked", stacked)
-    error, spread = (mean - case.target)[scene.brain], scorer.uncertainty(images)[scene.brain]
-    for level in (0.5, 0.9):
-        covered = calibration.coverage(error, spread, level)
-        yield _row(case, "network", f"coverage_{100 * level:.0f}", covered, n=int(scene.brain.sum()))
+    yield from _coverage_rows(scorer, case, images)
+
+
+def _coverage_rows(scorer: Scorer, case: Case, images: torch.Tensor, condition: str = "") -> Iterator[dict]:
+    """Shares of brain voxels inside the intervals around the mean image."""
+    inside = case.scene.brain
+    error = (images.mean(0)[0, 0].cpu().numpy() - case.target)[inside]
+    for level, spread in scorer.spreads(images).items():
+        covered = calibration.coverage(error, spread[inside], level)
+        yield _row(case, "network", f"coverage_{100 * level:.0f}", covered, condition, n=int(inside.sum()))
 
 
 def registration_error(scorer: Scorer, case: Case, misplaced: Case) -> Iterator[dict]:
     """The same scan with the CT beside its place: what it costs inside the brain and in bone."""
     scene = misplaced.scene
-    image = scorer.draw(misplaced, 1)[0, 0, 0].cpu().numpy()
+    images = scorer.draw(misplaced, scorer.settings["sampling"]["ensemble"])
+    image = images[0, 0, 0].cpu().numpy()
     yield _row(misplaced, "network", "brain_ssim", ssim_inside(image, scene.mri, case.scene.brain), "jitter")
     yield _row(misplaced, "network", "bone_psnr", psnr_inside(image, case.bone_ct, case.scene.bone), "jitter", "bone")
+    yield from _coverage_rows(scorer, misplaced, images, "jitter")
     yield _row(misplaced, "network", "ct_change", np.abs(scene.ct - case.scene.ct).mean(), "jitter")
 
 
@@ -228,7 +241,7 @@ def evaluate_members(
         subject = subject_of(path)
         case = build_case(head, subject, number, settings, NO_JITTER)
         rows += images_and_lesions(scorer, case)
-        misplaced = build_case(head, subject, number, settings, {"shift_mm": size, "turn_deg": size})
+        misplaced = build_case(head, subject, number, settings, {"shift_mm": size, "turn_deg": size, "share": 1.0})
         rows += registration_error(scorer, case, misplaced)
         if number == 1 and members[0].design == "spatial":
             rows += timing(scorer, case)

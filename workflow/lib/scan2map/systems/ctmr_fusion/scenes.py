@@ -19,6 +19,8 @@ from scan2map.systems.ctmr_fusion.composite import average, composite
 TIMING_S = (9.0, 2.5, 0.12)  # repetition, inversion, echo time of the phantom's FLAIR
 # Lesions as in the APIS challenge: median 2.2 ml, 0.01 to 58 ml; some subjects have none, some more than one.
 MEDIAN_ML, LOG_SD, LIMITS_ML = 2.2, 1.6, (0.01, 58.0)
+# So few of them are large that a share of the lesions is drawn evenly over the logarithm of the volume, from 1 ml on.
+EVEN_SHARE, EVEN_FROM_ML = 0.5, 1.0
 COUNTS = (0.2, 0.55, 0.25)  # probability of no, one and two lesions
 T1_FACTOR, T2_FACTOR, HU_CHANGE = (1.1, 1.3), (1.3, 1.9), (-12.0, -3.0)
 ELONGATION_SD, UNDULATION, UNDULATION_VOXELS = 0.2, 0.15, 3.0
@@ -56,6 +58,8 @@ class Scene(NamedTuple):
 
 def draw_volume_ml(rng: np.random.Generator) -> float:
     """Volume of one lesion, ml."""
+    if rng.uniform() < EVEN_SHARE:
+        return float(np.exp(rng.uniform(np.log(EVEN_FROM_ML), np.log(LIMITS_ML[1]))))
     return float(np.clip(MEDIAN_ML * np.exp(LOG_SD * rng.standard_normal()), *LIMITS_ML))
 
 
@@ -67,8 +71,9 @@ def lesion_share(head: Head, volume_ml: float, rng: np.random.Generator) -> np.n
     stretch = np.exp(ELONGATION_SD * rng.standard_normal(3))
     radius = (3 * volume_ml * 1000 / (4 * np.pi)) ** (1 / 3)
     axes = radius * stretch / np.prod(stretch) ** (1 / 3)
-    index = np.stack(np.meshgrid(*map(np.arange, tissue_share.shape), indexing="ij"), -1)
-    distance = np.linalg.norm((index * head.voxel_mm - centre) / axes, axis=-1)
+    places_mm = (np.arange(count) * edge for count, edge in zip(tissue_share.shape, head.voxel_mm, strict=True))
+    along = [((place - at) / axis).astype(np.float32) for place, at, axis in zip(places_mm, centre, axes, strict=True)]
+    distance = np.sqrt(sum(part**2 for part in np.ix_(*along)))
     uneven = ndimage.gaussian_filter(rng.standard_normal(tissue_share.shape), UNDULATION_VOXELS)
     edge = 1 + UNDULATION * np.clip(uneven / uneven.std(), -2, 2)
     softness = head.voxel_mm[0] / radius
@@ -101,7 +106,12 @@ def _bias(shape, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_jitter(settings: Mapping[str, Any], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A registration error: shift (mm) and turn (rad), uniform within ± the settings along and about every axis."""
+    """A registration error: shift (mm) and turn (rad), uniform within ± the settings along and about every axis.
+
+    It is drawn in the share of the scans that the settings name, and is zero in the others.
+    """
+    if rng.uniform() >= settings["share"]:
+        return np.zeros(3), np.zeros(3)
     shift = rng.uniform(-1, 1, 3) * settings["shift_mm"]
     return shift, np.radians(rng.uniform(-1, 1, 3) * settings["turn_deg"])
 

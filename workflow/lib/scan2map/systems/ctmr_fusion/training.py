@@ -9,19 +9,18 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from scan2map.models.fusion_diffusion import FusionDiffusion
+from scan2map.models.fusion_diffusion import NORMAL_50, NORMAL_90, FusionDiffusion
 from scan2map.preprocess.ctmr.hounsfield import BONE_WINDOW, BRAIN_WINDOW, SINGLE_WINDOW, apply_window
 from scan2map.systems.ctmr_fusion.cohort import Head
 from scan2map.systems.ctmr_fusion.sampler import TRAIN_STEPS, sample, schedule
 from scan2map.systems.ctmr_fusion.scenes import Scene, draw_scene
+from scan2map.systems.ctmr_fusion.similarity import dissimilarity
 from scan2map.training.module import TrainedModule
 
 WINDOWS = {"two": (BRAIN_WINDOW, BONE_WINDOW), "single": (SINGLE_WINDOW,)}
 SCALE = 2.0  # images are −2 to 2, the diffusion's −1 to 1
-# The fused image of the lesion head in training is not quite clean, as a sampled one is not.
-HEAD_NOISE = 0.05
 CALIBRATION_DRAWS = 4
-NORMAL_90 = 1.6449
+NO_JITTER = {"shift_mm": 0.0, "turn_deg": 0.0, "share": 0.0}
 TEMPERATURES = np.geomspace(0.25, 4, 41)
 
 
@@ -61,8 +60,14 @@ class Slabs:
         return slice(first, first + depth)
 
 
+def registered(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without registration errors: intervals are calibrated on scans as the registration leaves them."""
+    still = settings["simulation"] | {"jitter": NO_JITTER}
+    return {**settings, "simulation": still}
+
+
 def as_sample(scene: Scene, place: slice, settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Arrays of some slices of a scan: ``condition`` (channels, x, y, z), ``target``, ``lesion`` and ``brain``."""
+    """Arrays of some slices of a scan: ``condition`` (channels, x, y, z), ``target`` and the masks, (1, x, y, z)."""
     target = scene.target(settings["target"]).astype(np.float32) / SCALE
     parts = {"target": target, "lesion": scene.lesion, "brain": scene.brain}
     found = {name: np.ascontiguousarray(values[None, ..., place], dtype=np.float32) for name, values in parts.items()}
@@ -71,10 +76,10 @@ def as_sample(scene: Scene, place: slice, settings: Mapping[str, Any]) -> dict[s
 
 
 def lesion_loss(logits: torch.Tensor, lesion: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy plus soft Dice of the whole batch (a sample without lesion has no Dice of its own)."""
-    found = torch.sigmoid(logits)
-    overlap = (2 * (found * lesion).sum() + 1) / (found.sum() + lesion.sum() + 1)
-    return functional.binary_cross_entropy_with_logits(logits, lesion) + 1 - overlap
+    """Cross-entropy plus soft Dice of each sample; without lesion the latter asks for an empty answer."""
+    found, lesion = torch.sigmoid(logits).flatten(1), lesion.flatten(1)
+    overlap = (2 * (found * lesion).sum(1) + 1) / (found.sum(1) + lesion.sum(1) + 1)
+    return functional.binary_cross_entropy_with_logits(logits.flatten(1), lesion) + (1 - overlap).mean()
 
 
 class FusionModule(TrainedModule):
@@ -97,11 +102,14 @@ class FusionModule(TrainedModule):
         noisy = self.scheduler.add_noise(target, noise, time)
         found = self.network(noisy, batch["condition"], time)
         parts = {"image": functional.mse_loss(found, target)}
-        seen = SCALE * target + HEAD_NOISE * torch.randn_like(target)
-        parts["lesion_fused"] = lesion_loss(self.network.lesion(seen), batch["lesion"])
+        # Region of the document's equation 2 (its bone follows from the squared error: the CT is bright there).
+        parts["similarity"] = dissimilarity(SCALE * found, SCALE * target, batch["brain"]).mean()
+        # The head learns from images as sampling predicts them, which is what it will read (Algorithm 1, line 8).
+        parts["lesion_fused"] = lesion_loss(self.network.lesion(SCALE * found.detach()), batch["lesion"])
         parts["lesion_stacked"] = lesion_loss(self.network.lesion_stacked(SCALE * batch["condition"]), batch["lesion"])
-        weight = self.settings["loss"]["lesion"]
-        return {"loss": parts["image"] + weight * (parts["lesion_fused"] + parts["lesion_stacked"]), **parts}
+        weights = self.settings["loss"]
+        image = parts["image"] + weights["similarity"] * parts["similarity"]
+        return {"loss": image + weights["lesion"] * (parts["lesion_fused"] + parts["lesion_stacked"]), **parts}
 
     def on_validation_epoch_start(self) -> None:
         self._seen: list[tuple[torch.Tensor, ...]] = []
@@ -166,10 +174,13 @@ def calibrate(network: FusionDiffusion, drawn, target, lesion, brain) -> None:
     network.temperature.fill_(float(TEMPERATURES[int(np.argmin(losses))]))
     error, spread = (drawn.mean(0) - target).abs()[inside], drawn.std(0)[inside]
     # Errors that the draws share (what the network never learned) do not show in their spread: they are the floor.
-    floor = error[spread <= spread.median()].median() / 0.6745
+    floor = error[spread <= spread.median()].median() / NORMAL_50
     width = (spread**2 + floor**2).sqrt()
     network.interval_floor.fill_(float(floor))
-    network.interval_scale.fill_(float(torch.quantile(error / width.clamp_min(1e-6), 0.9)) / NORMAL_90)
+    half, most = torch.quantile(error / width.clamp_min(1e-6), torch.tensor([0.5, 0.9]))
+    network.interval_scale.fill_(float(most) / NORMAL_90)
+    # Errors have heavier tails than a normal distribution: the 50 % interval has a width of its own.
+    network.interval_half.fill_(float(half / most))
 
 
 def standard_deviation(network: FusionDiffusion, drawn: torch.Tensor) -> torch.Tensor:
