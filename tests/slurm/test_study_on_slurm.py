@@ -8,7 +8,7 @@ from cluster import start
 
 # Intake, anatomy, diffusion, perfusion, page.
 SUBMISSIONS_PER_SESSION = 5
-# Inventory, validator, two descriptions, two quality tables, regions, targets, group page, resources, description of the run.
+# Inventory, validator, two descriptions, two quality tables, regions, targets, group page, resources, crate.
 SUBMISSIONS_PER_STUDY = 11
 pytestmark = pytest.mark.slow
 
