@@ -4,10 +4,11 @@
 
 The scan has 17 slices; a disc of 64 voxels across is the brain. The arithmetic limit is the number of multiplications
 and additions of the network over the speed of the fastest large matrix product of that precision on the same processor,
-measured in this run; no memory traffic, no activation. Ways that are tried: float32 and bfloat16, channels last,
-torch.compile (where a C++ compiler is found), ONNX Runtime (where it is installed), the whole matrix and the box around
-the brain alone, which is what prediction computes. Times are the best of several runs: on the CPU processor time over
-the number of threads (what an idle machine takes), on a GPU wall time. Errors: root mean square difference to float32.
+measured in this run; no memory traffic, no activation. One convolution of the network's width is measured beside it.
+Ways that are tried: float32 and bfloat16, channels last, torch.compile (where a C++ compiler is found), ONNX Runtime
+(where it is installed), the whole matrix and the box around the brain alone, which is what prediction computes. Times
+are the best of several runs: on the CPU processor time over the number of threads (what an idle machine takes), on a
+GPU wall time. Errors: root mean square difference to float32.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from scan2map.models.guided_denoiser import WIDTHS_VOXELS, reach_voxels
+from scan2map.systems.asl_denoise.anatomy import as_guide
 from scan2map.systems.asl_denoise.baselines import gaussian, non_local_means, total_variation
-from scan2map.systems.asl_denoise.tiles import denoise
+from scan2map.systems.asl_denoise.tiles import denoise, with_guide
 from scan2map.training.package import load_package
 
 SLICES, SIDE, BRAIN_RADIUS = 17, 128, 32
@@ -52,18 +55,22 @@ def best_ms(action: Callable[[], torch.Tensor], device: str) -> tuple[float, tor
     return 1000 * min(times) / SLICES, found
 
 
-def scan() -> tuple[torch.Tensor, torch.Tensor]:
-    """Noisy slices and their mask (17, 1, 128, 128)."""
+def scan() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Noisy slices (17, 1, 128, 128), their anatomy (17, 3, 128, 128) and mask."""
     place = torch.arange(SIDE) - (SIDE - 1) / 2
     mask = (place[:, None] ** 2 + place[None] ** 2 < BRAIN_RADIUS**2).float().expand(SLICES, 1, SIDE, SIDE)
     generator = torch.Generator().manual_seed(1)
-    return (0.7 + SIGMA * torch.randn(mask.shape, generator=generator)) * mask, mask
+    tissue = torch.softmax(4 * torch.randn(SLICES, 3, SIDE, SIDE, generator=generator), dim=1)
+    guide = as_guide(0.8 + 0.2 * tissue[:, :1], tissue, mask)
+    return (0.7 + SIGMA * torch.randn(mask.shape, generator=generator)) * mask, guide, mask
 
 
 def operations(network: nn.Module) -> int:
     """Floating-point operations of one whole slice: two per multiplication with a weight."""
     weights = sum(layer.weight.numel() for layer in network.modules() if isinstance(layer, nn.Conv2d))
-    return 2 * weights * SIDE * SIDE
+    # Five products of two images each, smoothed along rows and columns over each neighbourhood.
+    smoothing = 5 * 2 * sum(2 * reach_voxels(width) + 1 for width in WIDTHS_VOXELS) if network.guides else 0
+    return 2 * (weights + smoothing) * SIDE * SIDE
 
 
 def peak_gflops(dtype: torch.dtype, device: str) -> float:
@@ -71,6 +78,14 @@ def peak_gflops(dtype: torch.dtype, device: str) -> float:
     first = torch.randn(GEMM_SIDE, GEMM_SIDE, device=device).to(dtype)
     ms, _ = best_ms(lambda: first @ first, device)
     return 2 * GEMM_SIDE**3 / (ms * SLICES / 1000) / 1e9
+
+
+def convolution_gflops(filters: int, dtype: torch.dtype, device: str) -> float:
+    """Speed of one 3 × 3 convolution from and to so many filters, channels last, 10⁹ operations per second."""
+    layer = nn.Conv2d(filters, filters, 3, padding=1).to(device, dtype, memory_format=torch.channels_last)
+    image = torch.randn(SLICES, filters, SIDE, SIDE, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+    ms, _ = best_ms(lambda: layer(image), device)
+    return 2 * layer.weight.numel() * SIDE * SIDE / (ms / 1000) / 1e9
 
 
 def eager_ways(network: nn.Module, noisy: torch.Tensor, device: str) -> Iterator[Timing]:
@@ -98,7 +113,7 @@ def compiled_way(network: nn.Module, noisy: torch.Tensor, device: str) -> Iterat
     network.to(torch.float32)
 
 
-def onnx_way(network: nn.Module, noisy: torch.Tensor) -> Iterator[Timing]:
+def onnx_way(network: nn.Module, given: torch.Tensor) -> Iterator[Timing]:
     """ONNX Runtime on the CPU."""
     if not (find_spec("onnxruntime") and find_spec("onnx")):
         print("ONNX Runtime: not installed here")
@@ -108,12 +123,12 @@ def onnx_way(network: nn.Module, noisy: torch.Tensor) -> Iterator[Timing]:
     import onnxruntime
 
     buffer = io.BytesIO()
-    torch.onnx.export(network, (noisy,), buffer, input_names=["noisy"], dynamo=False)
+    torch.onnx.export(network, (given,), buffer, input_names=["given"], dynamo=False)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(buffer.getvalue(), options)
-    given, reference = {"noisy": noisy.numpy()}, network(noisy)
-    ms, found = best_ms(lambda: torch.from_numpy(session.run(None, given)[0]), "cpu")
+    reference = network(given)
+    ms, found = best_ms(lambda: torch.from_numpy(session.run(None, {"given": given.numpy()})[0]), "cpu")
     yield Timing("ONNX Runtime float32", ms, float((found - reference).square().mean().sqrt()))
 
 
@@ -132,21 +147,25 @@ def filters(noisy: torch.Tensor, mask: torch.Tensor) -> Iterator[Timing]:
 def main(package: str = "resources/models/asl_denoise", threads: str = "1") -> None:
     """Print one line per way."""
     torch.set_num_threads(int(threads))
-    noisy, mask = scan()
+    noisy, guide, mask = scan()
     for device in ["cpu", *["cuda"] * torch.cuda.is_available()]:
-        network = load_package(package, device).members[0]
-        given, inside = noisy.to(device), mask.to(device)
+        loaded = load_package(package, device)
+        network, width = loaded.members[0], loaded.settings["network"]["filters"]
+        given, inside = with_guide(network, noisy, guide).to(device), mask.to(device)
         peaks = {name: peak_gflops(getattr(torch, name), device) for name in ("float32", "bfloat16")}
         limits = {name: operations(network) / peak / 1e6 for name, peak in peaks.items()}
         print(f"\n{device}, {threads} thread(s): {operations(network) / 1e9:.2f} GFLOP per 128 × 128 slice")
         for name, peak in peaks.items():
-            print(f"matrix product {name}: {peak:.0f} GFLOP/s, arithmetic limit {limits[name]:.3f} ms per slice")
+            layer = convolution_gflops(width, getattr(torch, name), device)
+            print(f"{name}: matrix product {peak:.0f} GFLOP/s, one convolution {layer:.0f} GFLOP/s")
+            print(f"{name}: arithmetic limit {limits[name]:.3f} ms per slice")
         ways = [*eager_ways(network, given, device), *compiled_way(network, given, device)]
         ways += onnx_way(network, given) if device == "cpu" else []
         for way in ways:
             limit = limits["bfloat16" if "bfloat16" in way.name else "float32"]
             print(f"{way.name:32s} {way.ms:9.2f} ms  {way.ms / limit:5.2f} x limit  error {way.error:.1e}")
-        boxed, _ = best_ms(lambda net=network, i=given, m=inside: denoise(net, i, m), device)
+        parts = noisy.to(device), guide.to(device), inside
+        boxed, _ = best_ms(lambda net=network, known=parts: denoise(net, *known), device)
         print(f"{'as predicted (box, float32)':32s} {boxed:9.2f} ms")
     for way in filters(noisy, mask):
         print(f"{way.name:32s} {way.ms:9.2f} ms")
