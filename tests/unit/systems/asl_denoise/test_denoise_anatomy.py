@@ -1,4 +1,4 @@
-"""What a guided network sees beside the images (noisy M0, tissue maps that are off), and lesions that it does not see."""
+"""What a guided network sees beside the images (noisy M0, tissue maps that are off), and lesions that it does not."""
 
 import pytest
 import torch
