@@ -51,7 +51,8 @@ def arrays():
         "t1w": (1 + 0.2 * place[0]).astype(np.float32) * mask,
         "mask": mask.astype(np.uint8),
         "tissue": np.stack([mask * (place[0] < -0.3), mask * (np.abs(place[0]) <= 0.3), mask * (place[0] > 0.3)]),
-        "template_mm": (60 * place).astype(np.float16),
+        "template_mm": (60 * place).astype(np.float32),
+        "registered_mm": (60 * place + 1).astype(np.float32),
     }  # fmt: skip
 
 

@@ -70,3 +70,12 @@ def test_image_quality_of_a_perfect_image():
     found = {name: value for name, value, _ in metrics.image_quality(tensors, tensors, mask)}
     assert found["fa_ssim"] == pytest.approx(1)
     assert found["md_psnr"] > 100
+
+
+def test_frechet_distance_of_normal_clouds_has_its_closed_form():
+    """Independent features of standard deviation 1 and 2, means 3 apart: 9 + 2 · (2 − 1)² for two features."""
+    rng = np.random.default_rng(0)
+    first = rng.standard_normal((200_000, 2))
+    second = 2 * rng.standard_normal((200_000, 2)) + [3, 0]
+    assert metrics.frechet_distance(first, second) == pytest.approx(9 + 2, rel=0.01)
+    assert metrics.frechet_distance(first, first) == pytest.approx(0, abs=1e-9)

@@ -4,6 +4,7 @@ import json
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -62,6 +63,8 @@ class Package:
 
 class Mean(torch.nn.Module):
     """Says the same tensor representation everywhere."""
+
+    prior = None
 
     def __init__(self, values):
         super().__init__()
@@ -164,13 +167,37 @@ def test_the_validation_scores_every_member_the_ensemble_and_the_scan(arrays, tm
     path = tmp_path / "sub-T01.safetensors"
     save_subject(path, arrays)
     table = evaluate.evaluate_package(package, [path], package.settings, "cpu")
-    assert set(table["method"]) == {"network", "ensemble", "scan", "signal"}
-    assert set(table["roi"]) == {"brain", "CSF", "GM", "WM"}
+    assert set(table["method"]) == {"network", "seed_sd", "ensemble", "scan", "retest", "signal"}
+    assert {"brain", "CSF", "GM", "WM"} < set(table["roi"])
+    assert {roi for roi in table["roi"] if roi.startswith("lobes:")}
     value = table.set_index(["method", "roi", "metric"])["value"]
     assert value["ensemble", "brain", "not_positive_share"] == 0
     assert value["ensemble", "brain", "not_scored_share"] == 0
     assert value["scan", "WM", "frobenius_error"] < value["network", "WM", "frobenius_error"]
+    assert value["retest", "WM", "frobenius_error"] > value["scan", "WM", "frobenius_error"]
+    assert value["ensemble", "brain", "frechet_own_features"] > 0
     assert (table["subject"] == "T01").all()
+    settings = {"evaluation": {**package.settings["evaluation"], "reference": False}}
+    alone = evaluate.evaluate_package(package, [path], settings, "cpu")
+    assert set(alone["method"]) == {"network", "seed_sd", "ensemble"}
+
+
+def test_members_become_a_mean_and_a_spread():
+    values = {"member 0": 1.0, "member 1": 3.0, "ensemble": 5.0}
+    common = {"roi": "WM", "metric": "frobenius_error", "unit": "1", "n": 1}
+    rows = pd.DataFrame([{"method": name, "value": value, **common} for name, value in values.items()])
+    found = evaluate.summarised(rows).set_index("method")["value"]
+    assert dict(found) == pytest.approx({"ensemble": 5.0, "network": 2.0, "seed_sd": 2**0.5})
+
+
+def test_white_matter_is_told_apart_by_the_atlas_without_sides():
+    axes = np.arange(-60, 61, 6), np.arange(-90, 61, 6), [20.0]
+    points = np.stack(np.meshgrid(*axes, indexing="ij")).astype(float)
+    found = evaluate.white_matter_regions(np.ones(points.shape[1:], bool), points)
+    assert not any(name.endswith(("_L", "_R")) for name in found)
+    frontal = found["lobes:frontal"]
+    assert frontal[points[1] > 40].mean() > 0.9
+    assert (frontal == frontal[::-1]).mean() > 0.95
 
 
 def test_images_of_one_grid_are_demanded(arrays, tmp_path):

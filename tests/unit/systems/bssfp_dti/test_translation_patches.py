@@ -53,7 +53,7 @@ def test_constants_bring_the_largest_values_to_one(arrays):
 
 @pytest.mark.parametrize(
     ("modality", "source", "count"),
-    [("pc_bssfp", "bssfp", 24), ("single_bssfp", "bssfp", 24), ("t1w", "t1w", 6), ("template", "template_mm", 3)],
+    [("pc_bssfp", "bssfp", 24), ("single_bssfp", "bssfp", 24), ("t1w", "t1w", 6), ("template", "registered_mm", 3)],
 )
 def test_patches_of_every_modality(arrays, settings, modality, source, count):
     draw = patches.Patches([subject(arrays, source)], modality, settings()["patches"])

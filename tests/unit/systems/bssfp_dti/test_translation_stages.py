@@ -6,6 +6,7 @@ import torch
 from scan2map.errors import SettingError
 from scan2map.models.tensor_translation import TensorGenerator
 from scan2map.systems import load_system
+from scan2map.systems.bssfp_dti.losses import structural_loss
 from scan2map.systems.bssfp_dti.stages import Stage, at_step, learning_rate, plan_stages
 
 SHARES = {"autoencoder_share": 0.3, "head_share": 0.2}
@@ -42,6 +43,7 @@ def batch():
         "image": torch.rand((1, 24, 32, 32, 32), generator=generator),
         "matrices": torch.rand((1, 6, 32, 32, 32), generator=generator) - 0.5,
         "mask": torch.ones(1, 1, 32, 32, 32),
+        "place": 2 * torch.rand((1, 3, 32, 32, 32), generator=generator) - 1,
     }
 
 
@@ -66,6 +68,12 @@ def test_each_stage_moves_its_own_weights_at_its_own_rate(make, monkeypatch, bat
     assert [rooms(changed) for changed, _ in seen[3:5]] == [{"heads.pc_bssfp"}] * 2
     assert [rooms(changed) for changed, _ in seen[5:]] == [{"heads.pc_bssfp", "body"}] * 5
     assert [rate for _, rate in seen] == pytest.approx([0.01] * 5 + [0.001] * 5)
+
+
+def test_the_mean_brain_learns_with_the_body_and_stands_still_with_it(make, monkeypatch, batch):
+    run = Run(make(network={"prior_points": 4}), monkeypatch)
+    seen = [rooms(run.step(batch)[0]) for _ in range(6)]
+    assert ["prior" in one for one in seen] == [True] * 3 + [False] * 2 + [True]
 
 
 def test_a_single_stage_moves_everything_from_the_start(make, monkeypatch, batch):
@@ -105,6 +113,15 @@ def test_losses_of_a_perfect_prediction_vanish(make, batch):
     parts = module.generator_losses(target, target, image, batch["mask"], "pc_bssfp")
     assert {name for name in parts if name != "loss"} == {"l1", "ssim", "perceptual"}
     assert parts["loss"].item() == pytest.approx(0, abs=1e-5)
+
+
+def test_the_structural_loss_is_monais():
+    from monai.losses import SSIMLoss
+
+    first, second = torch.rand(2, 6, 12, 13, 14), torch.rand(2, 6, 12, 13, 14)
+    theirs = SSIMLoss(spatial_dims=3, data_range=1.0, kernel_type="uniform", win_size=5)(first, second)
+    assert structural_loss(first, second, stride=1).item() == pytest.approx(theirs.item(), abs=1e-5)
+    assert structural_loss(first, first).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_the_discriminator_has_five_convolutions_on_image_and_tensor(make):

@@ -1,7 +1,8 @@
 """Networks from an image of one of several modalities to a diffusion tensor image.
 
 Their common face: ``network(image, modality)`` with image (batch, channels of the modality, x, y, z) gives the six
-elements of a tensor representation (batch, 6, x, y, z).
+elements of a tensor representation (batch, 6, x, y, z). A network with a prior reads the place in the brain in three
+more channels behind those of the modality.
 
 References:
     [1] Ronneberger et al. 2015, MICCAI 9351:234; Falk et al. 2019, Nat Methods 16:67 (MONAI's BasicUNet).
@@ -20,6 +21,8 @@ from torch.nn import functional
 
 ELEMENTS = 6
 ACTIVATION = ("PRELU", {"init": 0.25})
+PLACE_CHANNELS = 3
+LATTICE_GAIN = 10.0  # a lattice learns so much faster than the weights of a network
 MIDDLE = 0.5  # of a representation scaled to 0 to 1: no off-diagonal elements, from where a network starts
 DEEPEST_FACTOR = 16  # BasicUNet halves the image four times: sides must be multiples of this
 
@@ -60,6 +63,8 @@ class TensorGenerator(nn.Module):
         widths: features of the five levels and of the last layer, as MONAI's BasicUNet.
         norm, head_norm: normalisation of the body and of the heads, ``batch`` or ``instance``.
         dropout: share of features dropped in the body.
+        prior_points: points along each axis of a tensor image of the mean brain, which learns beside the body and which
+            the body corrects; 0 for none.
     """
 
     staged = True  # heads can be trained apart from the body
@@ -72,18 +77,40 @@ class TensorGenerator(nn.Module):
         norm: str,
         head_norm: str,
         dropout: float,
+        prior_points: int = 0,
     ):
         super().__init__()
+        self.channels = dict(channels)
+        self.prior = TemplateTensor((prior_points,) * 3) if prior_points else None
+        more = PLACE_CHANNELS + ELEMENTS if prior_points else 0
         self.heads = nn.ModuleDict({name: InputHead(count, head_width, head_norm) for name, count in channels.items()})
         self.body = BasicUNet(
-            spatial_dims=3, in_channels=head_width, out_channels=ELEMENTS, features=tuple(widths), act=ACTIVATION,
-            norm=norm, dropout=dropout,
+            spatial_dims=3, in_channels=head_width + more, out_channels=ELEMENTS, features=tuple(widths),
+            act=ACTIVATION, norm=norm, dropout=dropout,
         )  # fmt: skip
-        nn.init.constant_(self.body.final_conv.bias, MIDDLE)
+        nn.init.constant_(self.body.final_conv.bias, 0 if prior_points else MIDDLE)
+        if prior_points:
+            nn.init.zeros_(self.body.final_conv.weight)
+
+    @property
+    def shared(self) -> list[nn.Module]:
+        """What every modality uses: body, and prior where there is one."""
+        return [self.body] if self.prior is None else [self.body, self.prior]
+
+    def expected(self, image: torch.Tensor, modality: str) -> torch.Tensor | None:
+        """What the prior says at the image's places (batch, 6, x, y, z); ``None`` without a prior."""
+        return None if self.prior is None else self.prior(image[:, self.channels[modality] :], modality)
 
     def forward(self, image: torch.Tensor, modality: str) -> torch.Tensor:
         """Tensor representation (batch, 6, x, y, z); sides must be multiples of 16."""
-        return self.body(self.heads[modality](image))
+        image = image.contiguous(memory_format=torch.channels_last_3d)
+        count = self.channels[modality]
+        features = self.heads[modality](image[:, :count])
+        if self.prior is None:
+            return self.body(features)
+        # The prior learns by its own loss: what the body wants must not bend it.
+        expected = self.expected(image, modality).detach()
+        return expected + self.body(torch.cat([features, image[:, count:], expected], dim=1))
 
 
 class VoxelwiseNetwork(nn.Module):
@@ -94,7 +121,7 @@ class VoxelwiseNetwork(nn.Module):
         width: hidden features.
     """
 
-    staged = False
+    staged, prior = False, None
 
     def __init__(self, channels: Mapping[str, int], width: int):
         super().__init__()
@@ -118,16 +145,16 @@ class TemplateTensor(nn.Module):
         shape: voxels of the lattice that spans −1 to 1 of the template coordinates.
     """
 
-    staged = False
+    staged, prior = False, None
 
     def __init__(self, shape: Sequence[int]):
         super().__init__()
-        self.lattice = nn.Parameter(torch.full((1, ELEMENTS, *shape), MIDDLE))
+        self.lattice = nn.Parameter(torch.zeros((1, ELEMENTS, *shape)))
 
     def forward(self, image: torch.Tensor, modality: str) -> torch.Tensor:
         """Representation at template coordinates (batch, 3, x, y, z), each −1 to 1; ``modality`` is ignored."""
-        points = image.movedim(1, -1).flip(-1)
-        lattice = self.lattice.expand(len(image), -1, -1, -1, -1)
+        points = image.float().movedim(1, -1).flip(-1)
+        lattice = (MIDDLE + LATTICE_GAIN * self.lattice).expand(len(image), -1, -1, -1, -1)
         return functional.grid_sample(lattice, points, padding_mode="border", align_corners=True)
 
 

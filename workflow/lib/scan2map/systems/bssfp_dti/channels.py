@@ -12,7 +12,9 @@ import numpy as np
 import torch
 
 CYCLES = 12
-CHANNELS = {"pc_bssfp": 2 * CYCLES, "single_bssfp": 2 * CYCLES, "t1w": 6, "dt": 6, "template": 3}
+CHANNELS = {"pc_bssfp": 2 * CYCLES, "single_bssfp": 2 * CYCLES, "t1w": 6, "dt": 6, "template": 3, "template_true": 3}
+# The array that tells where a voxel lies in the template: by registration, or in truth.
+TEMPLATE_SOURCES = {"template": "registered_mm", "template_true": "template_mm"}
 SINGLE_CYCLE = 6  # 180°: the pass band is centred on resonance, as a scanner's ordinary bSSFP
 HIGHEST_PERCENTILE = 99.9
 # The box of the template that coordinates are scaled with, MNI152 mm.
@@ -77,12 +79,12 @@ def image_of(modality: str, raw: Mapping[str, torch.Tensor], means: Mapping[str,
 
     Args:
         modality: a key of ``CHANNELS``, but for ``dt`` (its image is the encoded tensor).
-        raw: ``bssfp`` (24, x, y, z), ``t1w`` (1, x, y, z), ``template_mm`` (3, x, y, z) as far as the modality needs
-            them, and ``mask`` (1, x, y, z).
+        raw: ``bssfp`` (24, x, y, z), ``t1w`` (1, x, y, z), ``registered_mm`` or ``template_mm`` (3, x, y, z) as far as
+            the modality needs them, and ``mask`` (1, x, y, z).
         means: of ``bssfp`` and ``t1w`` in the brain.
     """
-    if modality == "template":
-        return template_channels(raw["template_mm"])
+    if modality in TEMPLATE_SOURCES:
+        return template_channels(raw[TEMPLATE_SOURCES[modality]])
     if modality == "t1w":
         return t1w_channels(raw["t1w"], means["t1w"]) * raw["mask"]
     channels = bssfp_channels(raw["bssfp"], means["bssfp"]) * raw["mask"]
@@ -106,4 +108,6 @@ def channel_scale(modality: str, constants: Mapping[str, float]) -> torch.Tensor
 
 def source_of(modality: str) -> Sequence[str]:
     """The arrays of a subject that a modality is made from."""
-    return {"t1w": ("t1w",), "template": ("template_mm",), "dt": ()}.get(modality, ("bssfp",))
+    if modality in TEMPLATE_SOURCES:
+        return (TEMPLATE_SOURCES[modality],)
+    return {"t1w": ("t1w",), "dt": ()}.get(modality, ("bssfp",))

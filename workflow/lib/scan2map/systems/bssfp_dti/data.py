@@ -32,5 +32,6 @@ def patches(paths: Sequence[Path], settings: Mapping[str, Any], *, augment: bool
         augment: whether to disturb them.
     """
     kind, modality = settings["parametrisation"], settings["modality"]
-    subjects = [as_subject(load_subject(path)[0], source_of(modality), kind) for path in paths]
+    turned = settings["data"]["voxel_size_mm"] if settings["network"]["turned"] else None
+    subjects = [as_subject(load_subject(path)[0], source_of(modality), kind, turned) for path in paths]
     return Patches(subjects, modality, settings["patches"], augment)

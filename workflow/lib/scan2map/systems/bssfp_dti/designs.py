@@ -10,7 +10,7 @@ from torch import nn
 
 from scan2map.errors import SettingError
 from scan2map.models.tensor_translation import TemplateTensor, TensorGenerator, VoxelwiseNetwork
-from scan2map.systems.bssfp_dti.channels import CHANNELS, TEMPLATE_BOX_MM
+from scan2map.systems.bssfp_dti.channels import CHANNELS, TEMPLATE_BOX_MM, TEMPLATE_SOURCES
 
 
 def make_network(settings: Mapping[str, Any]) -> nn.Module:
@@ -24,7 +24,7 @@ def make_network(settings: Mapping[str, Any]) -> nn.Module:
     """
     network, modality = settings["network"], settings["modality"]
     staged = settings["stages"]["course"] == "multi"
-    if (network["design"] == "template") != (modality == "template") or (staged and network["design"] != "unet"):
+    if (network["design"] == "template") != (modality in TEMPLATE_SOURCES) or (staged and network["design"] != "unet"):
         raise SettingError(
             "Design, modality and course of training do not go together",
             found=f"design {network['design']}, modality {modality}, course {settings['stages']['course']}",
@@ -39,5 +39,5 @@ def make_network(settings: Mapping[str, Any]) -> nn.Module:
         return VoxelwiseNetwork(channels, network["voxelwise_width"])
     return TensorGenerator(
         channels, network["head_width"], network["widths"], network["normalisation"], network["head_normalisation"],
-        network["dropout"],
+        network["dropout"], network["prior_points"],
     )  # fmt: skip

@@ -11,14 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
-from monai.losses import SSIMLoss
 from torch.nn import functional
 
 from scan2map.errors import SettingError
+from scan2map.models.tensor_translation import TensorFeatures
 
-SSIM_WINDOW = 5
+SSIM_WINDOW, SSIM_STRIDE = 5, 2
+SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # of images that range over 1
 MEDICALNET_PREFIX = "module."
+FEATURE_SEED, FEATURE_WIDTH = 20_267, 8
 
 
 def masked_l1(predicted: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -26,9 +29,28 @@ def masked_l1(predicted: torch.Tensor, target: torch.Tensor, mask: torch.Tensor)
     return ((predicted - target).abs() * mask).sum() / (mask.sum() * predicted.shape[1]).clamp_min(1)
 
 
-def structural_loss() -> SSIMLoss:
-    """1 − SSIM of images scaled to about 0 to 1 [1]."""
-    return SSIMLoss(spatial_dims=3, data_range=1.0, kernel_type="uniform", win_size=SSIM_WINDOW)
+def _local_mean(image: torch.Tensor, stride: int) -> torch.Tensor:
+    """Mean over cubes of SSIM_WINDOW voxels, axis by axis."""
+    for axis in range(3):
+        kernel, step = ([size if axis == one else 1 for one in range(3)] for size in (SSIM_WINDOW, stride))
+        image = functional.avg_pool3d(image, kernel, stride=step)
+    return image
+
+
+def structural_loss(predicted: torch.Tensor, target: torch.Tensor, stride: int = SSIM_STRIDE) -> torch.Tensor:
+    """1 − SSIM of images scaled to about 0 to 1, uniform windows every ``stride`` voxels [1].
+
+    In single precision whatever the training's is (variances are small differences). MONAI's SSIMLoss convolves every
+    voxel with the whole cube, which takes longer than a small network.
+    """
+    with torch.autocast(predicted.device.type, enabled=False):
+        first, second = predicted.float(), target.float()
+        means = _local_mean(torch.cat([first, second, first**2, second**2, first * second], dim=1), stride)
+        mean_1, mean_2, square_1, square_2, product = means.chunk(5, dim=1)
+        covariance = product - mean_1 * mean_2
+        variances = square_1 - mean_1**2 + square_2 - mean_2**2
+        likeness = (2 * mean_1 * mean_2 + SSIM_C1) * (2 * covariance + SSIM_C2)
+        return 1 - (likeness / ((mean_1**2 + mean_2**2 + SSIM_C1) * (variances + SSIM_C2))).mean()
 
 
 def perceptual_loss(
@@ -85,3 +107,22 @@ class MedicalNetFeatures(torch.nn.Module):
 def realness_loss(scores: torch.Tensor, real: bool) -> torch.Tensor:
     """Binary cross entropy of a discriminator's patch scores [3]."""
     return functional.binary_cross_entropy_with_logits(scores, torch.full_like(scores, float(real)))
+
+
+def own_features() -> Callable[[torch.Tensor], np.ndarray]:
+    """Features for a Fréchet distance that is the project's own, not Inception's or MedicalNet's.
+
+    The coarsest level of the tensor autoencoder with fixed random weights: the same for every package.
+
+    Returns:
+        A function of a scaled tensor image (6, x, y, z) that gives (places, features).
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(FEATURE_SEED)
+        network = TensorFeatures(FEATURE_WIDTH).eval()
+
+    @torch.inference_mode()
+    def features(image: torch.Tensor) -> np.ndarray:
+        return network.features(image[None].float())[-1][0].flatten(1).T.double().numpy()
+
+    return features

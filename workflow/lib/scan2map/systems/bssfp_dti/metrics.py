@@ -3,6 +3,7 @@
 References:
     [1] Arsigny et al. 2006, Magn Reson Med 56:411 (log-Euclidean distance).
     [2] Wang et al. 2004, IEEE TIP 13:600 (structural similarity).
+    [3] Heusel et al. 2017, NeurIPS 6626 (Fréchet distance of features).
 """
 
 from __future__ import annotations
@@ -132,3 +133,14 @@ def image_quality(predicted: np.ndarray, true: np.ndarray, mask: np.ndarray) -> 
             *pair, gaussian_kernel=False, kernel_size=SSIM_WINDOW, data_range=span, return_full_image=True
         )
         yield f"{name}_ssim", float(local[0, 0].numpy()[mask].mean()), "1"
+
+
+def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
+    """Fréchet distance of two sets of features (n, f), (m, f) taken as normal distributions [3].
+
+    |μ₁ − μ₂|² + tr(C₁ + C₂ − 2 (C₁ C₂)^½); the eigenvalues of C₁ C₂ are real and not negative.
+    """
+    shift = ((first.mean(0) - second.mean(0)) ** 2).sum()
+    one, two = (np.cov(features, rowvar=False) for features in (first, second))
+    roots = np.sqrt(np.maximum(np.linalg.eigvals(one @ two).real, 0))
+    return float(shift + np.trace(one) + np.trace(two) - 2 * roots.sum())

@@ -16,7 +16,8 @@ from scipy.spatial.transform import Rotation
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from scan2map.systems.bssfp_dti.channels import brain_mean, image_of, source_of
+from scan2map.systems.bssfp_dti.channels import TEMPLATE_SOURCES, brain_mean, image_of, source_of
+from scan2map.systems.bssfp_dti.place import brain_offsets, scaled_place, template_turns, turn_locally
 from scan2map.systems.bssfp_dti.representation import flip_elements, to_matrices, turn_elements
 from scan2map.training.stream import Samples
 
@@ -31,12 +32,14 @@ class Subject:
     """One subject in memory.
 
     Attributes:
-        raw: ``bssfp`` (sessions, 24, x, y, z), ``t1w`` (1, 1, x, y, z), ``template_mm`` (1, 3, x, y, z), float16,
-            as far as they are needed.
+        raw: ``bssfp`` (sessions, 24, x, y, z), ``t1w`` (1, 1, x, y, z), ``registered_mm`` or ``template_mm``
+            (1, 3, x, y, z), float16, as far as they are needed.
         means: brain means of ``bssfp`` (per session) and ``t1w``.
         matrices: what is learned, unscaled, of every diffusion session (sessions, 6, x, y, z), 0 outside the brain.
         mask: brain (1, x, y, z), float32.
         places: brain voxels (n, 3).
+        offsets: of each voxel from the middle of the brain, voxels (3, x, y, z).
+        extent: of the brain along each axis, voxels (3,).
     """
 
     raw: Mapping[str, torch.Tensor]
@@ -44,23 +47,33 @@ class Subject:
     matrices: torch.Tensor
     mask: torch.Tensor
     places: np.ndarray
+    offsets: torch.Tensor
+    extent: np.ndarray
 
 
-def as_subject(arrays: Mapping[str, np.ndarray], sources: Sequence[str], kind: str) -> Subject:
+def as_subject(
+    arrays: Mapping[str, np.ndarray], sources: Sequence[str], kind: str, voxel_size_mm: float | None = None
+) -> Subject:
     """A subject from the arrays of its data set file.
 
     Args:
         arrays: see :func:`scan2map.systems.bssfp_dti.cohort.simulate_cohort_subject`.
         sources: arrays that the modalities need.
         kind: parametrisation of the tensors, ``log`` or ``raw``.
+        voxel_size_mm: of the grid, where tensors are to be learned in the axes of the template that ``sources`` name.
     """
     mask = arrays["mask"] > 0
     brain = torch.from_numpy(mask.astype(np.float32))[None]
-    several = {"bssfp": arrays["bssfp"], "t1w": arrays["t1w"][None, None], "template_mm": arrays["template_mm"][None]}
+    several = {"bssfp": arrays["bssfp"], "t1w": arrays["t1w"][None, None]}
+    several |= {name: arrays[name][None] for name in TEMPLATE_SOURCES.values()}
     raw = {name: torch.from_numpy(several[name].astype(np.float16)) for name in sources}
     means = {name: [brain_mean(np.squeeze(session), mask) for session in several[name]] for name in ("bssfp", "t1w")}
     matrices = to_matrices(torch.from_numpy(arrays["tensor"].astype(np.float32)), kind) * brain
-    return Subject(raw, means, matrices, brain, np.argwhere(mask))
+    if voxel_size_mm:
+        turns = template_turns(arrays[sources[0]], voxel_size_mm)
+        matrices = torch.stack([torch.from_numpy(turn_locally(one.numpy(), turns)) for one in matrices])
+    offsets, extent = brain_offsets(mask)
+    return Subject(raw, means, matrices, brain, np.argwhere(mask), torch.from_numpy(offsets), extent)
 
 
 class Patches:
@@ -77,24 +90,27 @@ class Patches:
         self.subjects, self.modality, self.settings, self.augment = subjects, modality, settings, augment
 
     def __call__(self, generator: np.random.Generator) -> dict[str, torch.Tensor]:
-        """One patch: ``matrices`` (6, x, y, z), ``mask`` (1, x, y, z), ``image`` (channels, x, y, z) but for ``dt``."""
+        """One patch: ``matrices`` (6, x, y, z), ``mask``, ``place``, and but for ``dt`` ``image`` (channels, …)."""
         subject = self.subjects[generator.integers(len(self.subjects))]
         centre = subject.places[generator.integers(len(subject.places))]
         sessions = {name: int(generator.integers(len(values))) for name, values in subject.raw.items()}
         matrices = subject.matrices[generator.integers(len(subject.matrices))]
         turn, flip = self._movement(generator)
         raw = {name: subject.raw[name][session] for name, session in sessions.items()}
-        volumes = raw | {"matrices": matrices, "mask": subject.mask}
+        volumes = raw | {"matrices": matrices, "mask": subject.mask, "place": subject.offsets}
         size = self.settings["size_voxels"]
         parts = {name: crop(volume, centre, size, turn) for name, volume in volumes.items()}
         parts["mask"] = (parts["mask"] > WHOLE).float()
         if turn is not None:
             parts["matrices"] = turn_elements(parts["matrices"], turn.T)
+            parts["place"] = torch.einsum("ij,jxyz->ixyz", torch.as_tensor(turn.T).float(), parts["place"])
         if flip:
             parts = {name: values.flip(1) for name, values in parts.items()}
             parts["matrices"] = flip_elements(parts["matrices"], 0)
+            parts["place"][0] *= -1
         means = {name: subject.means[name][sessions.get(name, 0)] for name in subject.means}
-        sample = {"matrices": parts["matrices"] * parts["mask"], "mask": parts["mask"]}
+        place = scaled_place(parts["place"], subject.extent)
+        sample = {"matrices": parts["matrices"] * parts["mask"], "mask": parts["mask"], "place": place}
         if self.modality == "dt":
             return sample
         return sample | {"image": self._disturbed(image_of(self.modality, parts, means), parts["mask"], generator)}
@@ -113,7 +129,7 @@ class Patches:
     def _disturbed(self, image: torch.Tensor, mask: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
         """Shading of the magnitudes and noise on all channels, each in a quarter of the samples, as the document."""
         seeds = generator.integers(2**31, size=2)
-        if not self.augment or self.modality == "template":
+        if not self.augment or self.modality in TEMPLATE_SOURCES:
             return image
         from monai.transforms import RandBiasField, RandGaussianNoise
 

@@ -10,6 +10,7 @@ import torch
 
 from scan2map.systems.bssfp_dti.channels import brain_mean, channel_scale, image_of, source_of
 from scan2map.systems.bssfp_dti.inference import in_windows
+from scan2map.systems.bssfp_dti.place import brain_offsets, scaled_place, template_turns, turn_locally
 from scan2map.systems.bssfp_dti.representation import Representation
 
 
@@ -39,16 +40,23 @@ class Translator:
             session: number of the bSSFP (or, for the autoencoder, diffusion) session.
         """
         mask = torch.from_numpy((arrays["mask"] > 0).astype(np.float32))[None]
+        channels = self._channels(arrays, session, mask)
+        if self.network.prior is not None:
+            offsets, extent = brain_offsets(arrays["mask"])
+            channels = torch.cat([channels, scaled_place(torch.from_numpy(offsets), extent)])
+        return channels[None]
+
+    def _channels(self, arrays: Mapping[str, np.ndarray], session: int, mask: torch.Tensor) -> torch.Tensor:
         if self.modality == "dt":
             tensors = torch.from_numpy(arrays["tensor"][session].astype(np.float32))
-            return (self.representation.encode(tensors) * mask)[None]
+            return self.representation.encode(tensors) * mask
         several = {"bssfp": lambda: arrays["bssfp"][session], "t1w": lambda: arrays["t1w"][None]}
-        several["template_mm"] = lambda: arrays["template_mm"]
-        raw = {name: torch.from_numpy(several[name]().astype(np.float32)) for name in source_of(self.modality)}
+        raw = {name: several.get(name, lambda name=name: arrays[name])() for name in source_of(self.modality)}
+        raw = {name: torch.from_numpy(values.astype(np.float32)) for name, values in raw.items()}
         brain = arrays["mask"] > 0
         means = {name: brain_mean(np.squeeze(values.numpy()), brain) for name, values in raw.items()}
         image = image_of(self.modality, raw | {"mask": mask}, means)
-        return (image * channel_scale(self.modality, self.constants))[None]
+        return image * channel_scale(self.modality, self.constants)
 
     @torch.inference_mode()
     def scaled(self, arrays: Mapping[str, np.ndarray], session: int) -> torch.Tensor:
@@ -59,7 +67,23 @@ class Translator:
             lambda window: self.network(window, self.modality), image, windows["window_voxels"],
             windows["overlap_voxels"],
         )  # fmt: skip
-        return found[0].float().cpu()
+        return self._turned_back(found[0].float().cpu(), arrays)
+
+    @torch.inference_mode()
+    def expected(self, arrays: Mapping[str, np.ndarray], session: int) -> torch.Tensor | None:
+        """What the network's prior alone says (6, x, y, z), the mean brain laid over this one; ``None`` without one."""
+        if self.network.prior is None:
+            return None
+        return self.network.expected(self.image(arrays, session).to(self.device), self.modality)[0].cpu()
+
+    def _turned_back(self, scaled: torch.Tensor, arrays: Mapping[str, np.ndarray]) -> torch.Tensor:
+        """From the template's axes to those of the grid, for a template that turns tensors."""
+        if not self.settings["network"]["turned"]:
+            return scaled
+        points = arrays[source_of(self.modality)[0]]
+        turns = np.swapaxes(template_turns(points, self.settings["data"]["voxel_size_mm"]), -1, -2)
+        turned = turn_locally(self.representation.unscale(scaled).numpy(), turns)
+        return self.representation.scale(torch.from_numpy(turned))
 
     def tensors(self, scaled: Sequence[torch.Tensor], mask: np.ndarray) -> np.ndarray:
         """Tensors (6, x, y, z), 1e-3 mm²/s, 0 outside the brain, of the mean of the members' values."""

@@ -58,7 +58,6 @@ class TranslationModule(TrainedModule):
         self.channel_constants = normalisation["channels"]
         self.stages = plan_stages(settings, training["max_steps"])
         self.register_buffer("steps_done", torch.zeros((), dtype=torch.long))
-        self.structure = structural_loss()
         width = settings["loss"]["discriminator_width"]
         self.discriminators = nn.ModuleDict(
             {stage.modality: make_discriminator(stage.modality, width) for stage in self.stages}
@@ -86,8 +85,8 @@ class TranslationModule(TrainedModule):
 
     def begin_stage(self, stage: Stage) -> None:
         """Freeze or free the body; a frozen body's normalisation stands still too."""
-        if self.network.staged:
-            self.network.body.requires_grad_(not stage.heads_only).train(not stage.heads_only)
+        for part in self.network.shared if self.network.staged else []:
+            part.requires_grad_(not stage.heads_only).train(not stage.heads_only)
         if self.given_features is not None:
             self.given_features.eval()
 
@@ -102,14 +101,16 @@ class TranslationModule(TrainedModule):
         for optimiser in (generator, *others):
             for group in optimiser.param_groups:
                 group["lr"] = rate
-        predicted = self.network(image, stage.modality) * batch["mask"]
+        placed = self.placed(image, batch)
+        predicted = self.network(placed, stage.modality).float() * batch["mask"]
         parts = {}
         if len(self.discriminators):
             parts |= self._judge(others.pop(0), stage.modality, image, target, predicted.detach())
         if self._learns_features:
             parts |= self._learn_features(others.pop(0), target)
         parts |= self.generator_losses(predicted, target, image, batch["mask"], stage.modality)
-        self._descend(generator, parts["loss"], self.network)
+        parts |= self._prior_loss(placed, target, batch["mask"], stage)
+        self._descend(generator, parts["loss"] + parts.get("prior", 0) * self.weights["prior"], self.network)
         self.steps_done += 1
         self.record("train", parts)
 
@@ -139,11 +140,21 @@ class TranslationModule(TrainedModule):
             return target, target
         return target, batch["image"] * channel_scale(modality, self.channel_constants).to(target.device)
 
+    def placed(self, image: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The image with the places behind its channels, if the network has a prior that asks for them."""
+        return torch.cat([image, batch["place"]], dim=1) if self.network.prior is not None else image
+
+    def _prior_loss(self, placed, target, mask, stage: Stage) -> dict[str, torch.Tensor]:
+        """How far the mean brain alone is off; it stands still with the body."""
+        if self.network.prior is None or stage.heads_only:
+            return {}
+        return {"prior": masked_l1(self.network.expected(placed, stage.modality), target, mask)}
+
     def generator_losses(self, predicted, target, image, mask, modality: str) -> dict[str, torch.Tensor]:
         """The parts of the generator's loss and their weighted sum ``loss``."""
         parts = {"l1": masked_l1(predicted, target, mask)}
         if self.weights["ssim"]:
-            parts["ssim"] = self.structure(predicted, target)
+            parts["ssim"] = structural_loss(predicted, target)
         if self.weights["perceptual"]:
             features = self.given_features or self.own_features
             parts["perceptual"] = perceptual_loss(features.features, predicted, target)
@@ -155,4 +166,5 @@ class TranslationModule(TrainedModule):
     def losses(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """L1 of the modality that the package is for (in the first stage its head is not trained yet)."""
         target, image = self.pair(batch, self.modality)
-        return {"loss": masked_l1(self.network(image, self.modality), target, batch["mask"])}
+        predicted = self.network(self.placed(image, batch), self.modality)
+        return {"loss": masked_l1(predicted.float(), target, batch["mask"])}
