@@ -7,7 +7,7 @@ from scan2map.models.deep_asl import DeepAsl
 from scan2map.models.dilated_denoiser import DilatedDenoiser
 from scan2map.models.guided_denoiser import GuidedDenoiser, tissue_regression
 from scan2map.systems import load_system
-from scan2map.systems.asl_denoise.losses import plain_error, share_left
+from scan2map.systems.asl_denoise.losses import contrast_bias, plain_error, share_left
 from scan2map.systems.asl_denoise.tiles import brain_box, denoise, estimate_noise
 
 NETWORKS = {
@@ -117,6 +117,17 @@ def test_share_left_is_one_without_denoising_and_does_not_know_units():
     )
 
 
+def test_contrast_bias_is_the_squared_share_that_is_lost_on_average():
+    torch.manual_seed(0)
+    contrast = torch.zeros(4, 1, 8, 8)
+    contrast[:, :, 3:5, 3:5] = torch.tensor([-1.0, 0.5, 2.0, 0.01])[:, None, None, None]  # the last one hardly counts
+    truth = 1 + contrast
+    assert contrast_bias(truth, truth, contrast) == 0
+    assert contrast_bias(truth - 0.3 * contrast, truth, contrast) == pytest.approx(0.09, rel=1e-4)
+    mixed = truth + torch.tensor([0.3, -0.3, 0.0, 5.0])[:, None, None, None] * contrast
+    assert contrast_bias(mixed, truth, contrast) == pytest.approx(0.0, abs=1e-6)
+
+
 @pytest.mark.parametrize("design", ["deepasl", "guided"])
 @pytest.mark.parametrize("delays", [[], [0.5, 1.5, 2.5]])
 @pytest.mark.parametrize("share", [0.2, 1.0])
@@ -126,7 +137,7 @@ def test_loss_weighs_image_and_kinetic_model(denoise_settings, delays, share, de
     changes = {
         "network": {"design": design},
         "simulation": {"delays_s": delays},
-        "loss": {"image_share": share, "tissue_bias": 2.0},
+        "loss": {"image_share": share, "tissue_bias": 2.0, "contrast_bias": 3.0},
     }
     settings = merge(denoise_settings, changes)
     training = {"schedule": "constant", "warmup_steps": 0}
@@ -137,6 +148,7 @@ def test_loss_weighs_image_and_kinetic_model(denoise_settings, delays, share, de
     kinetic = [parts[name] for name in ("cbf", "att") if name in parts]
     assert len(kinetic) == (2 if delays else 1)
     expected = share * parts["image"] + (1 - share) * sum(kinetic) / len(kinetic) + 2 * parts["tissue_bias"]
+    expected = expected + 3 * parts["contrast_bias"]
     assert torch.allclose(parts["loss"], expected)
     parts["loss"].backward()
     gradients = [value.grad for value in module.network.parameters()]

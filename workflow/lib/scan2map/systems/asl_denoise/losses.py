@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import torch
 
+from scan2map.training.losses import weighted_mean
+
 FLOOR = 1e-6
+LEAST_CONTRAST = 0.1  # squared network units, summed over a sample: less says nothing
 
 
 def squared(error: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -33,6 +36,21 @@ def share_left(estimate: torch.Tensor, given: torch.Tensor, truth: torch.Tensor,
 def plain_error(estimate: torch.Tensor, given: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Squared error as published, in the square of the unit of the images; ``given`` is not used."""
     return squared(estimate - truth, mask).mean()
+
+
+def contrast_bias(estimate: torch.Tensor, truth: torch.Tensor, contrast: torch.Tensor) -> torch.Tensor:
+    """Square of the mean share of the contrast of small structures that an estimate loses (or adds).
+
+    The mean over the batch comes before the square: noise in single samples cancels, what is lost in most does not.
+    A loss of squared errors alone shrinks what it cannot tell from noise (bias and variance apart: Mao et al. 2024).
+
+    Args:
+        estimate, truth: images (batch, channels, y, x).
+        contrast: what the structures change in the truth, same shape.
+    """
+    energy = contrast.square().sum((1, 2, 3))
+    change = ((estimate - truth) * contrast).sum((1, 2, 3)) / energy.clamp_min(LEAST_CONTRAST)
+    return weighted_mean(change, (energy > LEAST_CONTRAST).float()).square()
 
 
 TERMS = {True: share_left, False: plain_error}

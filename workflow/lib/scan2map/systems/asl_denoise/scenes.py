@@ -126,7 +126,7 @@ def build_scene(
     perfusion = _with_means(draw_perfusion(count, protocol["slice_voxels"], generator))
     relative_m0 = draw_relative_m0(mixed_density(fractions), generator)
     labelling = labelling_of(acquisition, count, delays_s)
-    slices = Slices(perfusion, fractions, relative_m0, labelling, torch.zeros_like(fractions[:, :1]))
+    slices = Slices(perfusion, perfusion, fractions, relative_m0, labelling, torch.zeros_like(fractions[:, :1]))
     levels = (acquisition["pair_snr"], protocol["physiological_noise"], protocol["static_signal"])
     noise = pair_noise(slices, *(torch.full((count,), float(level)) for level in levels))
     guide = scene_guide(slices, protocol, seed, protocol["registration_error_mm"])

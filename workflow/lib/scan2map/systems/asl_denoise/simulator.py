@@ -47,6 +47,7 @@ class Slices(NamedTuple):
 
     Attributes:
         perfusion: of pure tissue.
+        even: the same without small lesions and voxels that stand out.
         fractions: CSF, GM, WM (batch, 3, y, x).
         relative_m0: M0 over its median in the brain (batch, 1, y, x).
         labelling: label parameters.
@@ -54,6 +55,7 @@ class Slices(NamedTuple):
     """
 
     perfusion: Perfusion
+    even: Perfusion
     fractions: torch.Tensor
     relative_m0: torch.Tensor
     labelling: Labelling
@@ -66,8 +68,15 @@ class Slices(NamedTuple):
 
     def clean(self) -> torch.Tensor:
         """Noise-free difference signals (batch, channels, y, x): the tissues of a voxel add up; 0 outside the brain."""
+        return self._signal(self.perfusion)
+
+    def contrast(self) -> torch.Tensor:
+        """What small lesions and voxels that stand out change in :meth:`clean`."""
+        return self._signal(self.perfusion) - self._signal(self.even)
+
+    def _signal(self, perfusion: Perfusion) -> torch.Tensor:
         signals = (
-            self.fractions[:, i : i + 1] * relative_signal(*self.perfusion.tissue(name), self.labelling)
+            self.fractions[:, i : i + 1] * relative_signal(*perfusion.tissue(name), self.labelling)
             for i, name in enumerate(TISSUES)
         )
         return sum(signals) * self.relative_m0 * self.mask
@@ -182,15 +191,15 @@ def draw_slices(
     batch, size = len(fractions), fractions.shape[-1]
     random = uniform(batch, (0, 1), generator) < simulation["random_tissue_share"]
     fractions = torch.where(spread(random), random_tissue(batch, size, generator), fractions)
-    plain = draw_perfusion(batch, size, generator)
-    specked = add_specks(plain, generator)
-    specks = (specked.gm_cbf != plain.gm_cbf).float()
-    perfusion, lesion = draw_lesions(specked, simulation["lesion"], voxel_mm, generator)
+    even, lesion = draw_lesions(draw_perfusion(batch, size, generator), simulation["lesion"], voxel_mm, generator)
+    perfusion = add_specks(even, generator)
+    specks = (perfusion.gm_cbf != even.gm_cbf).float()
     perfusion, small = draw_small_lesions(perfusion, simulation["small_lesions"], voxel_mm, generator)
     densities = {name: spread(uniform(batch, limits, generator)) for name, limits in DENSITY_RANGE.items()}
     relative_m0 = draw_relative_m0(mixed_density(fractions, densities), generator)
     return Slices(
         perfusion,
+        even,
         fractions,
         relative_m0,
         draw_labelling(batch, simulation, generator),

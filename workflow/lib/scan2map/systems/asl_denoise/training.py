@@ -11,7 +11,7 @@ from torch import nn
 from scan2map.phantom.slices.perfusion import seeded
 from scan2map.systems.asl_denoise.kinetics import fit_delays
 from scan2map.systems.asl_denoise.labelling import consensus_map
-from scan2map.systems.asl_denoise.losses import TERMS
+from scan2map.systems.asl_denoise.losses import TERMS, contrast_bias
 from scan2map.systems.asl_denoise.simulator import Batch, simulate
 from scan2map.systems.asl_denoise.tiles import with_guide
 from scan2map.training.losses import tissue_bias_loss
@@ -58,8 +58,12 @@ class DenoiseModule(TrainedModule):
         kinetic = self.several_delays(denoised, scan) if self.simulation["delays_s"] else self.one_delay(denoised, scan)
         share = self.weights["image_share"]
         loss = share * image + (1 - share) * sum(kinetic.values()) / len(kinetic)
-        bias = self.tissue_bias(denoised, scan)
-        return {"loss": loss + self.weights["tissue_bias"] * bias, "image": image, "tissue_bias": bias, **kinetic}
+        biases = {
+            "tissue_bias": self.tissue_bias(denoised, scan),
+            "contrast_bias": contrast_bias(denoised, scan.clean, scan.slices.contrast()),
+        }
+        loss = loss + sum(self.weights[name] * bias for name, bias in biases.items())
+        return {"loss": loss, "image": image, **biases, **kinetic}
 
     def importance(self, scan: Batch) -> torch.Tensor:
         """What each voxel counts in the error of the image and of perfusion."""
