@@ -72,23 +72,27 @@ class PublishedVae(nn.Module):
         centres = torch.randn(components, latent) if components > 1 else torch.zeros(1, latent)
         self.register_buffer("centres", centres)
 
-    def posterior(self, tokens: torch.Tensor, choose) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Mean, log variance, component weights (by ``choose`` from logits) and log probabilities of components."""
-        hidden = self.encoder(tokens[:, 0])
+    def posterior(self, hidden: torch.Tensor, choose) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Mean, log variance, component weights (by ``choose`` from logits) and log probabilities of components.
+
+        Args:
+            hidden: of the encoder (n, width).
+            choose: weights from logits.
+        """
         logits = self.choose(hidden)
         weights = choose(logits)
         mean, log_variance = self.head(torch.cat([hidden, weights], -1)).chunk(2, -1)
         return mean, log_variance.clamp(-12, 4), weights, logits.log_softmax(-1)
 
-    def _sample(self, tokens: torch.Tensor):
+    def _sample(self, hidden: torch.Tensor):
         gumbel = lambda logits: functional.gumbel_softmax(logits, TEMPERATURE)  # noqa: E731
-        mean, log_variance, weights, log_probability = self.posterior(tokens, gumbel)
+        mean, log_variance, weights, log_probability = self.posterior(hidden, gumbel)
         latent = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
         return latent, mean, log_variance, weights, log_probability
 
     def draw(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Unbounded numbers of one sample, and its divergence: z from its component, the component from uniform."""
-        latent, mean, log_variance, weights, log_probability = self._sample(tokens)
+        latent, mean, log_variance, weights, log_probability = self._sample(self.encoder(tokens[:, 0]))
         prior_mean = weights @ self.centres
         divergence = normal_log_density(latent, mean, log_variance)
         divergence = divergence - normal_log_density(latent, prior_mean, torch.zeros_like(prior_mean))
@@ -99,6 +103,7 @@ class PublishedVae(nn.Module):
 
     def read(self, tokens: torch.Tensor, count: int) -> Reading:
         """``count`` samples; the posterior mean of z at the mean component weights; these weights."""
-        samples = torch.stack([self.decoder(self._sample(tokens)[0]) for _ in range(count)])
-        mean, _, weights, _ = self.posterior(tokens, lambda logits: logits.softmax(-1))
+        hidden = self.encoder(tokens[:, 0])
+        samples = torch.stack([self.decoder(self._sample(hidden)[0]) for _ in range(count)])
+        mean, _, weights, _ = self.posterior(hidden, lambda logits: logits.softmax(-1))
         return Reading(samples, mean, weights)
