@@ -15,9 +15,13 @@ STEP_VERSIONS: dict[str, int] = {
     "predict_asl_quantnet": 2,
     "quantify_multidelay": 2,
     "run_asl_experiment": 2,
+    "compare_prediction": 2,
     "build_dwi_vae": 2,
     "evaluate_dwi_vae": 2,
     "plot_dwi_vae": 2,
+    "train_ctmr_fusion": 2,
+    "predict_ctmr_fusion": 2,
+    "evaluate_ctmr_fusion": 2,
 }
 
 
