@@ -73,8 +73,55 @@ def test_page_is_well_formed_with_unique_ids_and_working_anchors(page):
 def test_page_needs_nothing_outside_itself(page):
     found = outline(page)
     assert all(source.startswith("data:image/") for source in found.sources)
-    assert all(link.startswith(("#", "https://doi.org/", "index.html")) for link in found.links)
+    assert all(link.startswith(("#", "https://doi.org/", "index.html", "../evaluation/")) for link in found.links)
     assert not re.search(r"url\(|@import|<link|fetch\(|XMLHttpRequest", page)
+
+
+def cell_of(source, page):
+    """The cell and its row that a source ``table#cell=row,column`` names."""
+    path, _, place = source.partition("#cell=")
+    row, column = (int(part) - 1 for part in place.split(","))
+    lines = [line.split("\t") for line in (page.parent / path).read_text().splitlines()]
+    return float(lines[row][column]), dict(zip(lines[0], lines[row], strict=True))
+
+
+def shown_number(text, row):
+    """The number of a page in the unit of the table's row."""
+    value = float(text.replace("\N{MINUS SIGN}", "-"))
+    relative = row.get("statistic") in ("median_relative_error", "relative_difference")
+    return value / (100 if relative else {"mm2/s": 1000, "mm^2/s": 1000}.get(row.get("unit"), 1))
+
+
+def traced_cells(text):
+    """Sources and texts of every number that says where it comes from."""
+    found = re.findall(r'<t[dh][^>]* data-source="([^"]+)"[^>]*>([^<]*)<', text)
+    return [(sources.split(), re.findall(r"[\N{MINUS SIGN}]?\d[\d.]*", words)) for sources, words in found]
+
+
+def check_cells(text, page):
+    """Every traced number of a page is the cell that it names; returns how many."""
+    count = 0
+    for sources, numbers in traced_cells(text):
+        assert len(numbers) in (0, len(sources)), (sources, numbers)
+        for source, number in zip(sources, numbers, strict=False):
+            value, row = cell_of(source, page)
+            assert shown_number(number, row) == pytest.approx(value, rel=0.06, abs=1e-6), (source, number)
+            count += 1
+    return count
+
+
+def test_every_number_is_the_cell_that_it_names(session_tree, tmp_path_factory):
+    out = tmp_path_factory.mktemp("traced") / "page.html"
+    group = out.parent / "rois.tsv"
+    other = make_session(out.parent / "s", "02")
+    gather_rois([session_tree.files["rois"], other.files["rois"]], group)
+    session_tree.files["group"] = group
+    text = write_page(session_tree, out)
+    session_tree.files.pop("group")
+    assert "GM, all sessions" in text
+    assert check_cells(text, out) > 100
+    numbers = re.findall(r'<td class="number"([^>]*)>[^<]*\d', text.partition('id="series"')[0])
+    assert all("data-source" in attributes for attributes in numbers)
 
 
 def test_every_picture_has_words(page):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,9 +72,11 @@ def read_table(path) -> pd.DataFrame:
         raise DataError(f"The table cannot be read ({error})", file=path, remedy="delete it and run again") from error
 
 
-def gather_tables(paths: Iterable, *, columns: Iterable[str] = COLUMNS) -> pd.DataFrame:
+def gather_tables(
+    paths: Iterable, *, columns: Iterable[str] = COLUMNS, read: Callable[..., pd.DataFrame] = read_table
+) -> pd.DataFrame:
     """Stack tables of several sessions, ordered by subject and session; no path gives an empty table."""
-    tables = [table for table in map(read_table, paths) if not table.empty]
+    tables = [table for table in map(read, paths) if not table.empty]
     if not tables:
         return pd.DataFrame(columns=list(columns))
     return pd.concat(tables, ignore_index=True).sort_values(["subject", "session"], kind="stable", ignore_index=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from scan2map.evaluation import agreement
+from scan2map.evaluation.calibration import coverage
 from scan2map.evaluation.grids import on_grid
 from scan2map.evaluation.long_table import Row, long_table, write_long_table
 from scan2map.evaluation.maps import TISSUES
@@ -19,6 +20,8 @@ from scan2map.training.predict import map_name, present_maps
 DESCRIPTION = "Predicted maps of a session against conventional estimates of the same input, and against the truth"
 # Bland and Altman 1986: 95 % of differences lie this many standard deviations around their mean.
 LIMITS_OF_AGREEMENT = 1.96
+# Nominal levels of the intervals whose coverage is counted, percent.
+COVERAGE_LEVELS = (20, 40, 50, 60, 70, 80, 90, 95)
 
 
 def agreement_rows(first: np.ndarray, second: np.ndarray, *, roi: str, metric: str, unit: str) -> Iterator[Row]:
@@ -43,15 +46,44 @@ def _regions(files: Mapping[str, str], grid: Image, threshold: float) -> dict[st
     return {tissue: inside & (on_grid(load_image(files[tissue]), grid).data >= threshold) for tissue in TISSUES}
 
 
+def coverage_rows(error: np.ndarray, standard_deviation: np.ndarray, *, roi: str, metric: str) -> Iterator[Row]:
+    """Share of voxels whose truth lies in the central normal interval of some levels around the prediction.
+
+    Args:
+        error: prediction − truth, shape (n,).
+        standard_deviation: that the prediction claims, shape (n,).
+        roi, metric: labels of the rows.
+    """
+    for level in COVERAGE_LEVELS:
+        share = coverage(error, standard_deviation, level / 100)
+        yield Row(roi, metric, f"coverage_{level}", share, "1", len(error))
+
+
+def _mean_rows(values: np.ndarray, true: np.ndarray | None, **labels: str) -> Iterator[Row]:
+    """Means of an estimate, and of the truth where it is known, over the voxels of a region."""
+    if len(values):
+        yield Row(statistic="mean", value=float(values.mean()), n_voxels=len(values), **labels)
+    if len(values) and true is not None:
+        yield Row(statistic="mean_truth", value=float(true.mean()), n_voxels=len(values), **labels)
+
+
 def _rows(
     maps: tuple[PredictedMap, ...], images: Mapping[str, Image], regions: Mapping, truth: Mapping[str, Image]
 ) -> Iterator[Row]:
     scored = [wanted for wanted in maps if wanted.role in ("prediction", "baseline")]
     for wanted in scored:
         true = truth.get(wanted.name) or truth.get(wanted.of)
-        for roi, region in regions.items() if true else ():
+        for roi, region in regions.items():
             labels = {"roi": roi, "metric": wanted.name, "unit": wanted.unit}
-            yield from error_rows(images[wanted.name].data, true.data, region, **labels)
+            if true:
+                yield from error_rows(images[wanted.name].data, true.data, region, **labels)
+            yield from _mean_rows(images[wanted.name].data[region], true.data[region] if true else None, **labels)
+    for wanted in maps:
+        if wanted.role == "uncertainty" and wanted.of in truth:
+            for roi, region in regions.items():
+                error = (images[wanted.of].data - truth[wanted.of].data)[region]
+                if len(error):
+                    yield from coverage_rows(error, images[wanted.name].data[region], roi=roi, metric=wanted.of)
     for wanted in scored:
         for roi, region in regions.items() if wanted.role == "baseline" else ():
             labels = {"roi": roi, "metric": f"{wanted.of}_against_{wanted.name}", "unit": wanted.unit}

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from scan2map.reporting.tracing import SOURCE, Cell, sources_of
+
 # Unit in the tables -> factor and unit on the page.
 SHOWN_UNITS = {
     "mm2/s": (1e3, "10⁻³ mm²/s"),
     "1": (1.0, ""),
+    "mm^2/s": (1e3, "10⁻³ mm²/s"),
     "ml/100g/min": (1.0, "ml/100 g/min"),
+    "mL/100g/min": (1.0, "ml/100 g/min"),
     "voxel": (1.0, "voxels"),
     "deg": (1.0, "°"),
 }
@@ -27,10 +31,14 @@ STATISTIC_NAMES = {
     "pearson_r": "correlation r",
     "relative_difference": "relative difference",
     "median_difference": "median difference",
+    "mean": "mean",
+    "mean_difference": "mean difference",
+    "limit_of_agreement_low": "95 % of differences from",
+    "limit_of_agreement_high": "95 % of differences to",
 }
 # Statistics of a map against its reference, in the order of the table's columns.
 ERRORS = ("mean_absolute_error", "root_mean_square_error", "bias", "median_relative_error", "ratio_of_means")
-ABSENT = (np.nan, "1")
+ABSENT = (np.nan, "1", "")
 PERCENT = ("median_relative_error", "relative_difference")
 METRIC_NAMES = {
     "CBF_multidelay": "CBF, several delays",
@@ -90,38 +98,75 @@ def with_unit(name: str, unit: str) -> str:
     return f"{name} ({shown_unit(unit)})" if shown_unit(unit) else name
 
 
-def _pivot(table: pd.DataFrame) -> tuple[dict, list[str], list[str], dict[str, str]]:
-    """Values by (roi, metric, statistic) in shown units, the regions, the metrics, and the unit of each metric."""
+def _pivot(table: pd.DataFrame) -> tuple[dict, dict, list[str], list[str], dict[str, str]]:
+    """Values by (roi, metric, statistic) in shown units, their sources, the regions, the metrics, and their units."""
     shown = [shown_value(value, unit) for value, unit in zip(table["value"], table["unit"], strict=True)]
-    keys = zip(table["roi"], table["metric"], table["statistic"], strict=True)
+    keys = list(zip(table["roi"], table["metric"], table["statistic"], strict=True))
     units = dict(zip(table["metric"], table["unit"], strict=True))
-    return dict(zip(keys, shown, strict=True)), list(dict.fromkeys(table["roi"])), list(units), units
+    values, sources = (dict(zip(keys, found, strict=True)) for found in (shown, sources_of(table)))
+    return values, sources, list(dict.fromkeys(table["roi"])), list(units), units
 
 
-def tissue_grid(table: pd.DataFrame) -> Grid:
-    """Tissue part of the ROI table as metrics by tissues: median, and mean ± sd."""
-    values, regions, metrics, units = _pivot(table)
+@dataclass(frozen=True)
+class GroupRange:
+    """Lowest and highest median over the sessions of a study, by region and metric, and how many sessions there are."""
+
+    cells: Mapping[tuple[str, str], Cell]
+    sessions: int
+
+
+def group_range(table: pd.DataFrame) -> GroupRange:
+    """Ranges of the regional medians of all sessions.
+
+    Args:
+        table: the regional values of all sessions.
+    """
+    medians = table[table["statistic"] == "median"].dropna(subset="value")
+    grouped = medians.groupby(["roi", "metric"])["value"]
+    low, high = medians.loc[grouped.idxmin()], medians.loc[grouped.idxmax()]
+    keys = zip(low["roi"], low["metric"], strict=True)
+    cells = map(_range, low["value"], high["value"], low["unit"], sources_of(low), sources_of(high))
+    count = len(medians[["subject", "session"]].drop_duplicates())
+    return GroupRange(dict(zip(keys, cells, strict=True)), count)
+
+
+def _range(low: float, high: float, unit: str, *sources: str) -> Cell:
+    ends = [number(shown_value(value, unit)) for value in (low, high)]
+    return Cell(" to ".join(ends), " ".join(sources).strip())
+
+
+def tissue_grid(table: pd.DataFrame, group: GroupRange | None = None) -> Grid:
+    """Tissue part of the ROI table as metrics by tissues: median, its range over the study, and mean ± sd."""
+    values, sources, regions, metrics, units = _pivot(table)
     header = ["Map"]
     for roi in regions:
-        header += [f"{roi} median", f"{roi} mean ± sd"]
+        header += [f"{roi} median", *[f"{roi}, all sessions"] * (group is not None), f"{roi} mean ± sd"]
     rows = []
     for metric in metrics:
         cells = [with_unit(metric_name(metric), units[metric])]
         for roi in regions:
             median, mean, sd = (values.get((roi, metric, name), np.nan) for name in ("median", "mean", "sd"))
-            cells += [number(median), number(mean) + (f" ± {number(sd, 2)}" if np.isfinite(sd) else "")]
+            places = [sources.get((roi, metric, name), "") for name in ("median", "mean", "sd")]
+            cells.append(Cell(number(median), places[0]))
+            cells += [group.cells.get((roi, metric), "–")] if group else []
+            spread = f" ± {number(sd, 2)}" if np.isfinite(sd) else ""
+            cells.append(Cell(number(mean) + spread, " ".join(filter(None, places[1:]))))
         rows.append(tuple(cells))
     return Grid(tuple(header), tuple(rows))
 
 
-def region_grid(table: pd.DataFrame) -> Grid:
-    """Atlas part of the ROI table as regions by metrics: medians."""
-    values, regions, metrics, units = _pivot(table)
+def region_grid(table: pd.DataFrame, group: GroupRange | None = None) -> Grid:
+    """Atlas part of the ROI table as regions by metrics: medians, with their range over the study in brackets."""
+    values, sources, regions, metrics, units = _pivot(table)
     header = ("Region", *(with_unit(metric_name(metric), units[metric]) for metric in metrics))
-    rows = (
-        (_region_name(roi), *(number(values.get((roi, metric, "median"), np.nan)) for metric in metrics))
-        for roi in regions
-    )
+
+    def median(roi: str, metric: str) -> Cell:
+        key = (roi, metric, "median")
+        others = group.cells.get((roi, metric)) if group else None
+        text = number(values.get(key, np.nan)) + (f" ({others})" if others else "")
+        return Cell(text, " ".join(filter(None, (sources.get(key, ""), others.source if others else ""))))
+
+    rows = ((_region_name(roi), *(median(roi, metric) for metric in metrics)) for roi in regions)
     return Grid(header, tuple(rows))
 
 
@@ -145,20 +190,26 @@ def comparison_grids(table: pd.DataFrame) -> list[Grid]:
         Quantities by error statistics, then every other figure as one line, each where there are any.
     """
     keys = ["metric", "roi", "statistic"]
-    means = table.groupby(keys, sort=False).agg(value=("value", "mean"), unit=("unit", "first")).reset_index()
+    table = table.assign(**{SOURCE: sources_of(table)})
+    means = (
+        table.groupby(keys, sort=False)
+        .agg(value=("value", "mean"), unit=("unit", "first"), source=(SOURCE, " ".join))
+        .reset_index()
+    )
     of_errors = means["metric"].isin(means.loc[means["statistic"] == ERRORS[0], "metric"])
     parts = ((means[of_errors], _error_grid), (means[~of_errors], _figure_grid))
     return [make(rows) for rows, make in parts if not rows.empty]
 
 
 def _error_grid(means: pd.DataFrame) -> Grid:
-    values: dict[tuple[str, str], dict[str, tuple[float, str]]] = {}
+    values: dict[tuple[str, str], dict[str, tuple[float, str, str]]] = {}
     for row in means.itertuples():
-        values.setdefault((row.metric, row.roi), {})[row.statistic] = (row.value, row.unit)
+        values.setdefault((row.metric, row.roi), {})[row.statistic] = (row.value, row.unit, row.source)
     rows = []
     for (metric, roi), found in values.items():
         cells = (
-            _cell(value, name, unit) for name, (value, unit) in ((name, found.get(name, ABSENT)) for name in ERRORS)
+            Cell(_cell(value, name, unit), source)
+            for name, (value, unit, source) in ((name, found.get(name, ABSENT)) for name in ERRORS)
         )
         rows.append((with_unit(metric_name(metric), found[ERRORS[0]][1]), roi, *cells))
     return Grid(("Map", "Region", *(STATISTIC_NAMES[name] for name in ERRORS)), tuple(rows), labels=2)
@@ -170,7 +221,7 @@ def _figure_grid(means: pd.DataFrame) -> Grid:
             metric_name(row.metric),
             _region_name(row.roi),
             STATISTIC_NAMES.get(row.statistic, row.statistic),
-            f"{_cell(row.value, row.statistic, row.unit)} {shown_unit(row.unit)}".strip(),
+            Cell(f"{_cell(row.value, row.statistic, row.unit)} {shown_unit(row.unit)}".strip(), row.source),
         )
         for row in means.itertuples()
     )
@@ -190,6 +241,7 @@ class Check:
 
 def check_expectations(table: pd.DataFrame, expectations: tuple[Mapping, ...]) -> tuple[Check, ...]:
     """Medians of the ROI table beside their expected ranges; metrics that the session lacks are left out."""
+    table = table.assign(**{SOURCE: sources_of(table)})
     medians = table[table["statistic"] == "median"].set_index(["roi", "metric"])
     checks = []
     for entry in expectations:
@@ -202,5 +254,6 @@ def check_expectations(table: pd.DataFrame, expectations: tuple[Mapping, ...]) -
         verdict = "absent" if np.isnan(value) else "inside" if inside else "outside"
         name = with_unit(f"{entry['metric']} in {entry['roi']}, median", unit)
         expected = f"{low} to {high}"
-        checks.append(Check(name, number(shown_value(value, unit)), expected, verdict, entry["source"]))
+        shown = Cell(number(shown_value(value, unit)), medians.loc[key, SOURCE])
+        checks.append(Check(name, shown, expected, verdict, entry["source"]))
     return tuple(checks)

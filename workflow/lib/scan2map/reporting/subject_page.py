@@ -6,15 +6,16 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 
-from scan2map.evaluation.long_table import read_table
 from scan2map.provenance import commit, software_versions
 from scan2map.reporting.lineage import lineage_of, read_sidecar
 from scan2map.reporting.methods import load_methods, methods_text
 from scan2map.reporting.model_sections import absent_section, model_section, prediction_files, truth_files
 from scan2map.reporting.numbers import (
     Grid,
+    GroupRange,
     check_expectations,
     comparison_grids,
+    group_range,
     number,
     region_grid,
     shown_unit,
@@ -25,6 +26,7 @@ from scan2map.reporting.page import REPORT_FOLDER, render_page, write_page
 from scan2map.reporting.sections import SectionView, draw_section, is_part_of_study
 from scan2map.reporting.spec import PageSpec, load_spec
 from scan2map.reporting.states import read_notes, session_states
+from scan2map.reporting.tracing import Cell, read_traced
 from scan2map.reporting.viewer import packed_library
 from scan2map.systems import load_system
 
@@ -50,7 +52,7 @@ def write_subject_page(
     """Write the page of one session; what is missing is shown with its reason.
 
     Args:
-        files: ``rois``, ``quality`` and, where they exist, ``truth``, ``scanner``, the
+        files: ``rois``, ``quality`` and, where they exist, ``truth``, ``scanner``, ``group`` (regions of all), the
             derivatives that ``workflow/report/subject.yaml`` names, and ``<system>_true_<map>`` of a simulated session.
         out: the HTML file.
         subject: label.
@@ -86,9 +88,9 @@ def write_subject_page(
         series=sorted(series, key=_series_number),
         sections=sections,
         library=packed_library() if any(section.viewer for section in sections) else None,
-        agreements={load_system(system).description.title: _agreement(table) for system, _, table in models},
-        **_numbers(files, spec),
-        quality=quality_rows(files["quality"]),
+        agreements={load_system(system).description.title: _agreement(table, out) for system, _, table in models},
+        **_numbers(files, spec, out),
+        quality=quality_rows(files["quality"], out),
         lineage=lineage,
         software={**software_versions(), **lineage.software},
         commit=commit(),
@@ -107,25 +109,35 @@ def _model_sections(systems, models, failures, spec, derivatives, states, settin
     ]
 
 
-def _agreement(path) -> list[Grid]:
+def _agreement(path, out) -> list[Grid]:
     """The comparison of a system's maps, where there is any."""
-    table = read_table(path)
+    table = read_traced(path, out)
     return [] if table.empty else comparison_grids(table)
 
 
-def _numbers(files: Mapping[str, str], spec: PageSpec) -> dict:
-    table = read_table(files["rois"])
+def _numbers(files: Mapping[str, str], spec: PageSpec, out) -> dict:
+    table = read_traced(files["rois"], out)
     tissue = table["roi"].isin(TISSUES)
-    compared = {name: read_table(files[name]) for name in COMPARISONS if files.get(name)}
-    quality = read_table(files["quality"])
+    compared = {name: read_traced(files[name], out) for name in COMPARISONS if files.get(name)}
+    quality = read_traced(files["quality"], out)
+    group = _group(files, out)
     compared["opposed"] = quality[quality["metric"].str.startswith("opposed_b0")]
     return {
-        "tissue_rois": tissue_grid(table[tissue]) if tissue.any() else None,
-        "atlas_rois": region_grid(table[~tissue]) if (~tissue).any() else None,
+        "tissue_rois": tissue_grid(table[tissue], group) if tissue.any() else None,
+        "atlas_rois": region_grid(table[~tissue], group) if (~tissue).any() else None,
+        "group": group,
         "checks": check_expectations(table, spec.expectations),
         "comparisons": {name: comparison_grids(found) for name, found in compared.items() if not found.empty},
         "roi_settings": read_sidecar(files["rois"]).get("Settings", {}),
     }
+
+
+def _group(files: Mapping[str, str], out) -> GroupRange | None:
+    """The range over the study, where it has more sessions than this one."""
+    if not files.get("group"):
+        return None
+    found = group_range(read_traced(files["group"], out))
+    return found if found.sessions > 1 else None
 
 
 def _series_number(row: Mapping[str, str]) -> int:
@@ -151,15 +163,15 @@ def _figure(value: float, unit: str) -> str:
     return f"{value:.0f}" if float(value).is_integer() else number(shown_value(value, unit))
 
 
-def quality_rows(path) -> list[dict[str, str]]:
+def quality_rows(path, out) -> list[dict[str, str]]:
     """The figures of a session's quality table with the words of its sidecar; opposed b = 0 images stand elsewhere."""
     words = read_sidecar(path).get("Metrics", {})
-    rows = read_table(path)
+    rows = read_traced(path, out)
     return [
         {
             "modality": {"dwi": "Diffusion", "asl": "Perfusion"}.get(row.metric.partition("_")[0], ""),
             "name": words.get(row.metric, {}).get("Description", row.metric),
-            "value": _figure(row.value, row.unit),
+            "value": Cell(_figure(row.value, row.unit), row.source),
             "unit": shown_unit(row.unit),
             "trusted": words.get(row.metric, {}).get("TrustedRange", ""),
             "verdict": trust_verdict(row.value, words.get(row.metric, {}).get("TrustedRange", "")),
