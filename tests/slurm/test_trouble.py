@@ -76,8 +76,9 @@ def test_a_killed_daemon_of_a_node_loses_no_job(workflow, rig, daemons_back):
     run = start(workflow, "one.done")
     (node,) = wait_for(run.nodes)
     daemon(rig, node).kill()
-    assert run.finish(300) == 0, run.text[-4000:]
-    assert record(workflow / "one.done")[0] == node
+    # The job ends by itself, or is started again on the other node if the controller misses the daemon before.
+    assert run.finish(400) == 0, run.text[-4000:]
+    assert record(workflow / "one.done")[1] == "cpu"
 
 
 def test_a_node_that_loses_power_gives_its_job_to_another_one(workflow, rig, daemons_back):
