@@ -67,6 +67,18 @@ def _mean_rows(values: np.ndarray, true: np.ndarray | None, **labels: str) -> It
         yield Row(statistic="mean_truth", value=float(true.mean()), n_voxels=len(values), **labels)
 
 
+def _calibration_rows(
+    maps: tuple[PredictedMap, ...], images: Mapping[str, Image], regions: Mapping, truth: Mapping[str, Image]
+) -> Iterator[Row]:
+    for wanted in maps:
+        if wanted.role == "uncertainty" and wanted.of in truth:
+            error = images[wanted.of].data - truth[wanted.of].data
+            for roi, region in regions.items():
+                if region.any():
+                    claimed = images[wanted.name].data[region]
+                    yield from coverage_rows(error[region], claimed, roi=roi, metric=wanted.of)
+
+
 def _rows(
     maps: tuple[PredictedMap, ...], images: Mapping[str, Image], regions: Mapping, truth: Mapping[str, Image]
 ) -> Iterator[Row]:
@@ -78,12 +90,7 @@ def _rows(
             if true:
                 yield from error_rows(images[wanted.name].data, true.data, region, **labels)
             yield from _mean_rows(images[wanted.name].data[region], true.data[region] if true else None, **labels)
-    for wanted in maps:
-        if wanted.role == "uncertainty" and wanted.of in truth:
-            for roi, region in regions.items():
-                error = (images[wanted.of].data - truth[wanted.of].data)[region]
-                if len(error):
-                    yield from coverage_rows(error, images[wanted.name].data[region], roi=roi, metric=wanted.of)
+    yield from _calibration_rows(maps, images, regions, truth)
     for wanted in scored:
         for roi, region in regions.items() if wanted.role == "baseline" else ():
             labels = {"roi": roi, "metric": f"{wanted.of}_against_{wanted.name}", "unit": wanted.unit}
