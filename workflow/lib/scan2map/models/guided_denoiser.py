@@ -2,7 +2,7 @@
 
 Noise has no anatomy, perfusion has: within a few voxels the perfusion of each tissue hardly changes, so that a
 regression on the tissue maps averages over many voxels without mixing tissues. A plain network in the manner of
-DeepASL sees the image, the anatomy and the regressions over two neighbourhoods, chooses between them in every voxel,
+DeepASL sees the image, the anatomy and the regressions over three neighbourhoods, chooses between them in every voxel,
 and adds what none of them has (a small lesion, tissue maps that are off).
 
 Sources: Asllani et al., Magn Reson Med 60:1362 (2008), regression on tissue maps; Ulas et al., MICCAI (2018), network.
@@ -19,7 +19,7 @@ from torch.nn import functional
 from scan2map.models.deep_asl import KERNEL, plain_layer
 
 GUIDES = 3  # relative M0 (0 outside the brain), grey matter, white matter
-WIDTHS_VOXELS = (1.5, 3.0)  # standard deviations of the Gaussian neighbourhoods
+WIDTHS_VOXELS = (0.8, 1.5, 3.0)  # standard deviations of the Gaussian neighbourhoods
 REACH = 2  # of a neighbourhood, in standard deviations
 RIDGE = 0.003  # keeps the regression solvable where a tissue is absent
 
