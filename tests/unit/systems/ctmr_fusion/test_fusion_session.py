@@ -8,10 +8,15 @@ import torch
 
 from scan2map.errors import DataError
 from scan2map.images import Image, load_image, save_image
-from scan2map.provenance import write_json
+from scan2map.provenance import write_json, write_sidecar
+from scan2map.reporting.model_sections import model_section, prediction_files
+from scan2map.reporting.page import REPORT_FOLDER
+from scan2map.reporting.spec import load_spec
+from scan2map.reporting.states import ModalityState
 from scan2map.systems.ctmr_fusion import SYSTEM, session
 from scan2map.systems.ctmr_fusion.training import build_network
 from scan2map.training.acquisition import check_acquisition
+from scan2map.training.predict import map_name
 
 AFFINE = np.diag([-4.0, 4.0, 5.0, 1.0])
 
@@ -56,6 +61,15 @@ def test_every_map_is_there_and_lies_on_the_mris_grid(inputs, package):
     assert maps["fused_sd"].data.min() >= 0
 
 
+def test_the_head_is_what_is_not_air_around_it():
+    ct = np.full((9, 9, 1), -1000.0)
+    ct[2:7, 2:7] = 40
+    ct[4, 4] = -1000  # an air cell
+    head = session.head_mask(Image(ct, AFFINE)).data[..., 0]
+    assert head[2:7, 2:7].all()
+    assert head.sum() == 25
+
+
 def test_what_is_fused_lies_where_it_was(inputs, package):
     """An untrained network mixes MRI and CT in halves: their mean comes back at its place, a little smoother."""
     with torch.inference_mode():
@@ -74,6 +88,19 @@ def test_guidance_can_be_switched_on(inputs, package):
         package.settings["guidance"]["enabled"] = False
         plain = session.predict_session(package, inputs, "cpu")["fused"].data
     assert np.abs(guided - plain).max() > 0.01
+
+
+def test_the_page_shows_both_sources_the_fused_image_lesion_and_uncertainty_and_warns(tmp_path):
+    for wanted in SYSTEM.description.maps:
+        save_image(tmp_path / map_name(wanted, "01", "01"), np.ones((10, 10, 4)), AFFINE)
+    files = prediction_files("ctmr_fusion", tmp_path, "01", "01")
+    write_sidecar(files["ctmr_fusion.fused"], step="predict_ctmr_fusion", description="d", Model={"Package": "p@1"})
+    settings = {"slices": 3, "picture_width_px": 300, "viewer_voxel_mm": 4}
+    states = {"ctmr": ModalityState("ctmr", "runs")}
+    section = model_section("ctmr_fusion", files, load_spec(REPORT_FOLDER / "subject.yaml"), states, settings)
+    shown = [[picture.label for picture in figure.pictures] for figure in section.figures]
+    assert shown == [["Model", "Conventional", "Uncertainty (SD)", "MRI", "CT"], ["Model", "Uncertainty (SD)"]]
+    assert "not for diagnosis" in section.introduction
 
 
 def test_the_networks_grid_covers_the_session_and_divides():

@@ -14,11 +14,13 @@ from scan2map.training.files import PredictedMap
 from scan2map.training.predict import map_name, present_maps
 from scan2map.training.system import Description
 
-# Brain masks on the grid of each datatype, by their name in workflow/report/subject.yaml.
+# Brain masks on the grid of each datatype, by their name in workflow/report/subject.yaml. A system on another grid
+# writes what is to be drawn as a map of the name ``mask``.
 MASKS = {"perf": "asl_mask", "dwi": "dwi_mask", "anat": "t1w_mask"}
-NAMES = {"prediction": "Model", "baseline": "Conventional", "uncertainty": "Uncertainty (SD)", "residual": "Removed"}
+NAMES = {"prediction": "Model", "baseline": "Conventional", "uncertainty": "Uncertainty (SD)", "residual": "Removed",
+         "input": "Input"}  # fmt: skip
 # Roles whose pictures flicker against each other: they share one scale.
-SAME_SCALE = ("prediction", "baseline")
+SAME_SCALE = ("prediction", "baseline", "input")
 
 
 def prediction_files(system: str, folder, subject: str, session: str) -> dict[str, str]:
@@ -47,7 +49,8 @@ def _figure(
     system: str, wanted: PredictedMap, maps: tuple[PredictedMap, ...], trained_on: str, *, with_truth: bool
 ) -> FigureSpec:
     items = _companions(wanted, maps)
-    inputs = {item.name: f"{system}.{item.name}" for item in items} | {"mask": MASKS[wanted.datatype]}
+    inputs = {item.name: f"{system}.{item.name}" for item in items}
+    inputs["mask"] = MASKS.get(wanted.datatype, f"{system}.mask")
     words = " ".join(f"{item.name_shown or NAMES[item.role]}: {item.description}" for item in items)
     shown = {item.name: _shown(system, item) for item in items}
     if with_truth:

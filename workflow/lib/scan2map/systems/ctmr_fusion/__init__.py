@@ -37,6 +37,10 @@ MAPS = (
         "ct", "ctmr", "ct", description="CT that went in, bone window (500/2000 HU).", entities={"desc": "input"},
         role="input", of="fused", name_shown="CT", **_IMAGE,
     ),
+    PredictedMap(
+        "mask", "ctmr", "mask", description="The head: what the CT shows denser than -500 HU, and what it encloses.",
+        entities={"desc": "head"}, role="data", unit="1", label="Head",
+    ),
 )  # fmt: skip
 
 LIMITS = (
@@ -64,8 +68,9 @@ class CtMrFusion:
         },
         maps=MAPS,
         intended_use=(
-            "Research: one image with the soft tissue of a FLAIR and the bone of a CT, a lesion probability and their "
-            "uncertainty; and the comparison of guided diffusion with simple fusions."
+            "Research software, not for diagnosis: a radiologist reads the CT and the MRI themselves. One image with "
+            "the soft tissue of a FLAIR and the bone of a CT, a lesion probability and their uncertainty; and the "
+            "comparison of guided diffusion with simple fusions."
         ),
         limits=LIMITS,
     )

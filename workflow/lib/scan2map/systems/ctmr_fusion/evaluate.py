@@ -198,23 +198,21 @@ def images_and_lesions(scorer: Scorer, case: Case) -> Iterator[dict]:
     yield from _coverage_rows(scorer, case, images)
 
 
-def _coverage_rows(scorer: Scorer, case: Case, images: torch.Tensor, condition: str = "") -> Iterator[dict]:
+def _coverage_rows(scorer: Scorer, case: Case, images: torch.Tensor) -> Iterator[dict]:
     """Shares of brain voxels inside the intervals around the mean image."""
     inside = case.scene.brain
     error = (images.mean(0)[0, 0].cpu().numpy() - case.target)[inside]
     for level, spread in scorer.spreads(images).items():
         covered = calibration.coverage(error, spread[inside], level)
-        yield _row(case, "network", f"coverage_{100 * level:.0f}", covered, condition, n=int(inside.sum()))
+        yield _row(case, "network", f"coverage_{100 * level:.0f}", covered, n=int(inside.sum()))
 
 
 def registration_error(scorer: Scorer, case: Case, misplaced: Case) -> Iterator[dict]:
     """The same scan with the CT beside its place: what it costs inside the brain and in bone."""
     scene = misplaced.scene
-    images = scorer.draw(misplaced, scorer.settings["sampling"]["ensemble"])
-    image = images[0, 0, 0].cpu().numpy()
+    image = scorer.draw(misplaced, 1)[0, 0, 0].cpu().numpy()
     yield _row(misplaced, "network", "brain_ssim", ssim_inside(image, scene.mri, case.scene.brain), "jitter")
     yield _row(misplaced, "network", "bone_psnr", psnr_inside(image, case.bone_ct, case.scene.bone), "jitter", "bone")
-    yield from _coverage_rows(scorer, misplaced, images, "jitter")
     yield _row(misplaced, "network", "ct_change", np.abs(scene.ct - case.scene.ct).mean(), "jitter")
 
 

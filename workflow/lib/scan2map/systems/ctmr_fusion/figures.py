@@ -41,7 +41,6 @@ STEP_PANELS = {
 GUIDED = " guided"
 COLOURS = {"unguided": "#0072b2", "guided": "#d55e00"}
 COVERED = {"coverage_50": 0.5, "coverage_90": 0.9}
-CONDITIONS = {"": ("registered", "o"), "jitter": ("CT 2 mm, 2° off", "x")}
 
 
 class Fused(NamedTuple):
@@ -162,11 +161,10 @@ def reliability_numbers(fused: Mapping[str, Fused]) -> pd.DataFrame:
 
 
 def coverage_numbers(table: pd.DataFrame, own: str) -> pd.DataFrame:
-    """Share of brain voxels inside the 50 % and 90 % intervals, by subject and condition."""
+    """Share of brain voxels inside the 50 % and 90 % intervals, by subject."""
     rows = table[(table["variant"] == own) & table["metric"].isin(COVERED)]
     columns = {"said": rows["metric"].map(COVERED), "seen": rows["value"], "voxels": rows["n"]}
-    known = {"subject": rows["subject"], "condition": rows["condition"].fillna("")}
-    return pd.DataFrame({"figure": "coverage"} | columns | known)
+    return pd.DataFrame({"figure": "coverage"} | columns | {"subject": rows["subject"]})
 
 
 def plot_calibration(numbers: pd.DataFrame) -> Figure:
@@ -180,11 +178,8 @@ def plot_calibration(numbers: pd.DataFrame) -> Figure:
     rows = numbers[numbers["figure"] == "coverage"]
     for level in COVERED.values():
         right.fill_between([level - 0.04, level + 0.04], level - 0.05, level + 0.05, color="#dddddd")
-    for condition, (words, marker) in CONDITIONS.items():
-        chosen = rows[rows["condition"] == condition]
-        right.scatter(chosen["said"], chosen["seen"], s=22, marker=marker, alpha=0.8, label=words)
+    right.scatter(rows["said"], rows["seen"], s=22, alpha=0.8, color=COLOURS["unguided"])
     right.set(xlabel="level of the interval", ylabel="share of brain voxels inside", title="one point per subject")
-    right.legend(frameon=False)
     return figure
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from scan2map.images import Image, load_image, require_same_grid
 from scan2map.preprocess.ctmr.hounsfield import AIR_HU, BONE_WINDOW, apply_window
@@ -99,4 +100,11 @@ def predict_session(package, inputs: Mapping[str, Path], device: str) -> dict[st
     ct, bone = load_image(inputs["ct"]), load_image(inputs["bone"])
     bone_ct = apply_window(ct.data, BONE_WINDOW)
     back["composite"] = Image(roi_composite(mri.data, bone_ct, bone.data > 0).astype(np.float32), mri.affine)
-    return back | {"mri": mri, "ct": Image(bone_ct, mri.affine)}
+    return back | {"mri": mri, "ct": Image(bone_ct, mri.affine), "mask": head_mask(ct)}
+
+
+def head_mask(ct: Image) -> Image:
+    """The head of a CT in HU: everything denser than halfway from air to water, and what it encloses in each slice."""
+    dense = np.moveaxis(ct.data > AIR_HU / 2, 2, 0)
+    filled = np.stack([ndimage.binary_fill_holes(part) for part in dense], axis=2)
+    return Image(filled.astype(np.float32), ct.affine)
