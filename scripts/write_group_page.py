@@ -10,10 +10,12 @@ def main(smk):
         write_group_page(
             dict(smk.input.items()),
             smk.output.page,
+            table=smk.output.table,
             study=smk.params.study,
             settings=smk.params.settings,
+            bootstrap=smk.params.bootstrap,
             notes=smk.input.notes,
-            systems=smk.params.systems,
+            models=smk.params.models,
         )
 
 

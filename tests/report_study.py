@@ -12,6 +12,7 @@ from scan2map.reporting.page import REPORT_FOLDER
 from scan2map.reporting.spec import load_spec, page_files
 
 REPORT_SETTINGS = {"slices": 3, "picture_width_px": 400, "viewer_voxel_mm": 2.0, "outlier_threshold": 3.5}
+BOOTSTRAP = {"confidence": 0.95, "resamples": 200, "seed": 1}
 TRUTH_SETTINGS = {"tissue_threshold": 0.8, "max_b_value_s_per_mm2": 1500}
 SERIES = [
     {"number": "10", "description": "report", "used": "no", "modality": "", "reason": "not an image", "files": ""},

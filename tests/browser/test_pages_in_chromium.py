@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from report_study import REPORT_SETTINGS, SERIES, make_session
+from report_study import BOOTSTRAP, REPORT_SETTINGS, SERIES, make_session
 from synthetic_tree import VALUES
 
 from scan2map.evaluation.roi_table import gather_rois
@@ -249,7 +249,9 @@ def group(chromium, tmp_path_factory):
     (folder / "inventory.tsv").write_text("\n".join("\t".join(line) for line in lines))
     files = {"inventory": folder / "inventory.tsv", "rois": folder / "rois.tsv", "scanner": [], "targets": []}
     files |= {kind: [tree.files[kind] for tree in trees] for kind in ("quality", "truth")}
-    write_group_page(files, folder / "index.html", study={"title": "S", "kind": "phantom"}, settings=REPORT_SETTINGS)
+    study = {"title": "S", "kind": "phantom"}
+    write_group_page(files, folder / "index.html", table=folder / "group.tsv", study=study, settings=REPORT_SETTINGS,
+                     bootstrap=BOOTSTRAP)  # fmt: skip
     return visit(chromium, folder / "index.html", 1280, GROUP_PROBE)
 
 

@@ -96,6 +96,11 @@ rule write_group_page:
             "<results>/validation/rail.tsv" if HAS_TRUTH or HAS_SCANNER_MAPS else []
         ),
         cards=expand("<results>/report/model-{system}.html", system=LEARNING.systems),
+        agreements=lambda wildcards: [
+            f"<results>/evaluation/sub-{subject}_ses-{session}_model-{system}.tsv"
+            for subject, session in INTAKE.pairs
+            for system in predicted(subject, session)
+        ],
         notes=lambda wildcards: [note["note"] for note in status.failure_notes(LOGS)],
     output:
         page=report(
@@ -104,6 +109,7 @@ rule write_group_page:
             category="Study",
             labels={"page": "study"},
         ),
+        table="<results>/report/group.tsv",
     log:
         "<logs>/write_group_page/write_group_page.log",
     benchmark:
@@ -115,9 +121,17 @@ rule write_group_page:
         mem_mb=1500,
         runtime=5,
     params:
-        systems=LEARNING.systems,
+        models=lambda wildcards, input: {
+            system: [
+                path
+                for path in input.agreements
+                if path.endswith(f"_model-{system}.tsv")
+            ]
+            for system in LEARNING.systems
+        },
         study=STUDY,
         settings=config["report"],
+        bootstrap=BOOTSTRAP,
         step_version=step_version("write_group_page"),
     script:
         "../../scripts/write_group_page.py"

@@ -29,4 +29,4 @@ def test_metrics_mark_the_session():
     rows = [(f"{i:02}", "1", "image", "dwi_motion", "value", v, "mm", np.nan, np.nan) for i, v in enumerate(values)]
     metrics = quality_metrics(pd.DataFrame(rows, columns=list(COLUMNS)), {"dwi_motion": "Motion"}, 3.5)
     assert [(metric.name, metric.unit) for metric in metrics] == [("Motion", "mm")]
-    assert {key[0] for key, (_, far) in metrics[0].values.items() if far} == {"05"}
+    assert {key[0] for key, (_, far, _) in metrics[0].values.items() if far} == {"05"}

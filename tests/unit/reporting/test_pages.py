@@ -5,10 +5,12 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from report_study import REPORT_SETTINGS, SERIES, inventory_row, make_session
+from report_study import BOOTSTRAP, REPORT_SETTINGS, SERIES, inventory_row, make_session
 
+from scan2map.evaluation.long_table import Row, long_table, write_long_table
 from scan2map.evaluation.roi_table import gather_rois
-from scan2map.reporting.group_page import DOWNLOADS, write_group_page
+from scan2map.reporting.downloads import DOWNLOADS
+from scan2map.reporting.group_page import write_group_page
 from scan2map.reporting.subject_page import write_subject_page
 
 VOID = {"meta", "img", "br", "input", "link"}
@@ -102,7 +104,7 @@ def check_cells(text, page):
     """Every traced number of a page is the cell that it names; returns how many."""
     count = 0
     for sources, numbers in traced_cells(text):
-        assert len(numbers) in (0, len(sources)), (sources, numbers)
+        assert not numbers or len(numbers) >= len(sources), (sources, numbers)
         for source, number in zip(sources, numbers, strict=False):
             value, row = cell_of(source, page)
             assert shown_number(number, row) == pytest.approx(value, rel=0.06, abs=1e-6), (source, number)
@@ -206,25 +208,63 @@ def test_a_broken_picture_costs_only_itself(tmp_path):
     assert "Calibration image M0" in text
 
 
+def write_group(folder, trees, rows, models=None):
+    """Write the group page of some sessions with the rows of their inventory; returns its text."""
+    gather_rois([tree.files["rois"] for tree in trees], folder / "rois.tsv")
+    columns = list(rows[0])
+    lines = [columns, *([row[name] for name in columns] for row in rows)]
+    (folder / "inventory.tsv").write_text("\n".join("\t".join(line) for line in lines))
+    files = {"inventory": folder / "inventory.tsv", "rois": folder / "rois.tsv", "scanner": [], "targets": []}
+    files |= {kind: [tree.files[kind] for tree in trees] for kind in ("quality", "truth")}
+    write_group_page(files, folder / "index.html", table=folder / "group.tsv", study={"title": "S", "kind": "phantom"},
+                     settings=REPORT_SETTINGS, bootstrap=BOOTSTRAP, models=models)  # fmt: skip
+    return (folder / "index.html").read_text()
+
+
 def test_group_page_lists_everybody_and_links_by_relative_paths(tmp_path):
     trees = [make_session(tmp_path / "s", "01"), make_session(tmp_path / "s", "02", modalities=("anat",))]
-    gather_rois([tree.files["rois"] for tree in trees], tmp_path / "rois.tsv")
-    inventory = tmp_path / "inventory.tsv"
     rows = [row for tree in trees for row in tree.inventory]
     rows.append(inventory_row("dwi", "failed", "MD <b>is</b> constant", subject="03"))
-    columns = list(rows[0])
-    inventory.write_text("\n".join("\t".join(line) for line in [columns, *([row[c] for c in columns] for row in rows)]))
-    files = {"inventory": inventory, "rois": tmp_path / "rois.tsv", "scanner": [], "targets": []}
-    files |= {kind: [tree.files[kind] for tree in trees] for kind in ("quality", "truth")}
-    out = tmp_path / "index.html"
-    write_group_page(files, out, study={"title": "S", "kind": "phantom"}, settings=REPORT_SETTINGS)
-    text = out.read_text()
+    text = write_group(tmp_path, trees, rows)
     links = [link for link in outline(text).links if not link.startswith("#")]
     pages = ["sub-01_ses-1.html", "sub-02_ses-1.html", "sub-03_ses-1.html"]
     assert links[:3] == pages
-    assert set(links[3 : -len(DOWNLOADS)]) < set(pages)  # scans that can be rated
-    assert links[-len(DOWNLOADS) :] == list(DOWNLOADS)
+    assert set(DOWNLOADS) <= set(links)
+    assert set(links) <= {*pages, *DOWNLOADS, "group.json"}
     assert 'data-subject="03"' not in text
     assert "the series is absent" in text
     assert "MD &lt;b&gt;is&lt;/b&gt; constant" in text
     assert text.count('class="chart"') == 5
+    for columns in ("Why it does not run", "Lower end of the bootstrap interval over subjects"):
+        assert columns in text
+
+
+def model_table(folder, subject, shift):
+    """Comparisons of one session's network and least-squares maps with the truth."""
+    rows = []
+    for roi, true in (("GM", 60.0), ("WM", 25.0)):
+        for metric, error in (("cbf", 2.0 + shift), ("cbf_ls", 6.0 + shift)):
+            figures = {"root_mean_square_error": error, "bias": shift, "mean": true + shift, "mean_truth": true}
+            rows += [Row(roi, metric, name, value, "mL/100g/min", 100) for name, value in figures.items()]
+        rows += [Row(roi, "cbf", f"coverage_{level}", level / 100, "1", 100) for level in (50, 90)]
+    path = folder / f"sub-{subject}_ses-1_model-asl_quantnet.tsv"
+    write_long_table(long_table(rows, subject=subject, session="1"), path, step="x", description="x")
+    return path
+
+
+def test_group_page_compares_models_and_names_the_cell_of_every_number(tmp_path):
+    trees = [make_session(tmp_path / "s", subject) for subject in ("01", "02", "03")]
+    rows = [row for tree in trees for row in tree.inventory]
+    paths = [model_table(tmp_path, tree.subject, shift) for tree, shift in zip(trees, (0.0, 1.0, 2.0), strict=True)]
+    text = write_group(tmp_path, trees, rows, {"asl_quantnet": paths, "asl_denoise": []})
+    assert check_cells(text, tmp_path / "index.html") > 50
+    table = (tmp_path / "group.tsv").read_text()
+    difference = next(line.split("\t") for line in table.splitlines() if "cbf - cbf_ls\troot_mean" in line)
+    assert [float(cell) for cell in difference[5:6] + difference[7:9]] == [-4, -4, -4]
+    limits = [line.split("\t")[5] for line in table.splitlines() if "cbf | truth" in line and "\tGM\t" in line]
+    assert [float(value) for value in limits] == pytest.approx([1, 1 - 1.96, 1 + 1.96])
+    for words in ("limits of agreement", "truth inside the model", "Missing: errors need a known truth"):
+        assert words in text
+    links = re.findall(r'<a href="(sub-0\d_ses-1.html)"><circle', text)
+    assert {"sub-01_ses-1.html", "sub-03_ses-1.html"} <= set(links)
+    assert write_group(tmp_path, trees, rows, {"asl_quantnet": paths, "asl_denoise": []}) == text

@@ -7,14 +7,21 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from scan2map.evaluation.long_table import gather_tables, read_table
+from scan2map.derivative_tables import write_frame
+from scan2map.evaluation.long_table import read_table
 from scan2map.provenance import commit, sidecar_path, software_versions
-from scan2map.reporting.charts import strip_plot
+from scan2map.reporting.charts import Point, strip_plot
+from scan2map.reporting.downloads import downloads
+from scan2map.reporting.group_models import ModelView, model_view
+from scan2map.reporting.group_numbers import DICTIONARY, TISSUES, group_numbers
 from scan2map.reporting.numbers import (
+    Grid,
     comparison_grids,
     metric_name,
     number,
@@ -23,23 +30,12 @@ from scan2map.reporting.numbers import (
     tissue_grid,
     with_unit,
 )
-from scan2map.reporting.outliers import QualityMetric, quality_metrics
+from scan2map.reporting.outliers import QualityMetric, quality_metrics, robust_scores
 from scan2map.reporting.page import render_page, write_page
 from scan2map.reporting.states import ModalityState, read_notes, read_rows, session_states, sessions_of
-from scan2map.systems import load_system
+from scan2map.reporting.tracing import Cell, gather_traced, read_traced, sources_of, traced
 
-TISSUES = ("GM", "WM", "CSF")
-# What lies beside the page in every study, and what it holds.
-DOWNLOADS = {
-    "../inventory.tsv": "which session runs which modality, and why not",
-    "../series.tsv": "every series of every export, and what became of it",
-    "../evaluation/rois.tsv": "every map in every region, with coverage",
-    "../evaluation/quality_dwi.tsv": "quality of every diffusion scan",
-    "../evaluation/quality_asl.tsv": "quality of every perfusion scan",
-    "../bids_validation.tsv": "what the BIDS validator says",
-    "resources.html": "time, memory and disk of every step",
-    "../ro-crate-metadata.json": "the run as an RO-Crate: each file, the step that made it, its inputs and settings",
-}
+STEP = "write_group_page"
 
 
 @dataclass(frozen=True)
@@ -61,38 +57,50 @@ class Distribution:
 
 
 def write_group_page(
-    files: Mapping, out, *, study: Mapping, settings: Mapping, notes: Iterable = (), systems: Iterable[str] = ()
+    files: Mapping,
+    out,
+    *,
+    table,
+    study: Mapping,
+    settings: Mapping,
+    bootstrap: Mapping[str, Any],
+    notes: Iterable = (),
+    models: Mapping[str, list] | None = None,
 ) -> None:
-    """Write the group page.
+    """Write the group page and the table of its numbers.
 
     Args:
         files: ``inventory``, ``rois``; lists ``quality``, ``truth``, ``scanner`` of sessions' long tables; ``targets``:
             the validation table, or none.
         out: the HTML file; subject pages lie beside it.
+        table: the numbers that are computed over sessions, beside it.
         study: ``title`` and ``kind``.
         settings: block ``report``.
+        bootstrap: ``confidence``, ``resamples``, ``seed`` of intervals over subjects.
         notes: failure notes of all sessions.
-        systems: learned systems of the study; their cards lie beside the page.
+        models: learned systems of the study, each with its sessions' comparisons; their cards lie beside the page.
     """
-    rois = read_table(files["rois"])
+    rois = read_traced(files["rois"], out)
     rows = session_rows(read_rows(files["inventory"]), read_notes(notes))
-    tissue = rois[rois["roi"].isin(TISSUES)]
     modalities = list(dict.fromkeys(modality for row in rows for modality in row.states))
-    comparisons = {name: gather_tables(files[name]) for name in ("truth", "scanner")}
+    predictions = {system: gather_traced(paths, out) for system, paths in (models or {}).items()}
+    comparisons = {name: gather_traced(files[name], out) for name in ("truth", "scanner")}
+    numbers = _write_numbers(group_numbers(rois, comparisons, predictions, bootstrap), table, out)
     page = render_page(
         "group.html.j2",
         study=study,
         sessions=rows,
         modalities={modality: ModalityState(modality, "runs") for modality in modalities},
         counts=Counter((modality, state.status) for row in rows for modality, state in row.states.items()),
+        totals=Counter(state.status for row in rows for state in row.states.values()),
         subjects=len({row.subject for row in rows}),
-        quality=_quality(files["quality"], settings["outlier_threshold"]),
-        distributions=distributions(tissue),
-        tissue_rois=tissue_grid(over_subjects(tissue)) if not tissue.empty else None,
-        comparisons={name: comparison_grids(table) for name, table in comparisons.items() if not table.empty},
-        targets=target_rows(files["targets"]) if files["targets"] else [],
-        models=[(f"model-{system}.html", load_system(system).description) for system in systems],
-        downloads=DOWNLOADS,
+        quality=_quality(files["quality"], settings["outlier_threshold"], out),
+        distributions=distributions(rois[rois["roi"].isin(TISSUES)], settings["outlier_threshold"]),
+        tissue_rois=_part_grid(numbers, "tissue"),
+        comparisons={name: comparison_grids(_part(numbers, name)) for name, found in comparisons.items() if len(found)},
+        targets=target_rows(files["targets"], out) if files["targets"] else [],
+        models=model_views(predictions, numbers),
+        downloads=downloads(out, targets=bool(files["targets"])),
         software=software_versions(),
         commit=commit(),
         number=number,
@@ -100,6 +108,26 @@ def write_group_page(
         shown_value=shown_value,
     )
     write_page(out, page)
+
+
+def _write_numbers(numbers: pd.DataFrame, table, page) -> pd.DataFrame:
+    """Write the table, and read it as the page shows it: each row with its cell."""
+    write_frame(table, numbers, DICTIONARY, step=STEP, description="Numbers over the sessions of the study")
+    return traced(read_table(table).fillna({"system": ""}), table, page)
+
+
+def _part(numbers: pd.DataFrame, part: str) -> pd.DataFrame:
+    return numbers[numbers["part"] == part]
+
+
+def _part_grid(numbers: pd.DataFrame, part: str) -> Grid | None:
+    rows = _part(numbers, part)
+    return None if rows.empty else tissue_grid(rows)
+
+
+def model_views(predictions: Mapping[str, pd.DataFrame], numbers: pd.DataFrame) -> list[ModelView]:
+    """The learned systems of the study, one view each."""
+    return [model_view(system, table, numbers) for system, table in predictions.items()]
 
 
 def session_rows(inventory: pd.DataFrame, notes: Iterable[Mapping]) -> list[SessionRow]:
@@ -113,57 +141,51 @@ def session_rows(inventory: pd.DataFrame, notes: Iterable[Mapping]) -> list[Sess
     ]
 
 
-def _quality(paths: Iterable, threshold: float) -> list[QualityMetric]:
+def _quality(paths: Iterable, threshold: float, page) -> list[QualityMetric]:
     paths = list(paths)
     words: dict[str, str] = {}
     for path in paths:
         sidecar = sidecar_path(path)
         content = json.loads(sidecar.read_text()) if Path(sidecar).is_file() else {}
         words |= {metric: entry["Description"] for metric, entry in content.get("Metrics", {}).items()}
-    table = gather_tables(paths)
+    table = gather_traced(paths, page)
     for metric in ("opposed_b0_uncorrected", "opposed_b0_corrected"):
         words[metric] = f"{metric_name(metric)}: correlation r"
     return quality_metrics(table[table["statistic"].isin(("value", "pearson_r"))], words, threshold)
 
 
-def over_subjects(table: pd.DataFrame) -> pd.DataFrame:
-    """Median, mean and standard deviation over sessions of the regional medians, as a long table."""
-    medians = table[table["statistic"] == "median"]
-    keys = ["roi", "metric", "unit"]
-    parts = [
-        medians.groupby(keys, sort=False)["value"].agg(function).reset_index().assign(statistic=name)
-        for name, function in (("median", "median"), ("mean", "mean"), ("sd", "std"))
-    ]
-    return pd.concat(parts, ignore_index=True)
-
-
-def distributions(table: pd.DataFrame) -> list[Distribution]:
-    """One strip plot per map: the median of each tissue in each session."""
+def distributions(table: pd.DataFrame, threshold: float) -> list[Distribution]:
+    """One strip plot per map: the median of each tissue in each session; a point leads to the session's page."""
     found = []
     for metric, rows in table[table["statistic"] == "median"].dropna(subset="value").groupby("metric", sort=False):
         unit = rows["unit"].iloc[0]
-        groups = {tissue: _points(rows[rows["roi"] == tissue], unit) for tissue in TISSUES}
+        groups = {tissue: _points(rows[rows["roi"] == tissue], unit, threshold) for tissue in TISSUES}
         name = metric_name(metric)
         title = f"{name}: median per tissue and session"
         found.append(Distribution(metric, strip_plot(groups, title=title, x_label=with_unit(name, unit))))
     return found
 
 
-def _points(rows: pd.DataFrame, unit: str) -> dict[str, float]:
-    return {f"sub-{row.subject} ses-{row.session}": shown_value(row.value, unit) for row in rows.itertuples()}
+def _points(rows: pd.DataFrame, unit: str, threshold: float) -> list[Point]:
+    far = np.abs(robust_scores(rows["value"].to_numpy())) > threshold
+    return [
+        Point(f"sub-{row.subject} ses-{row.session}", shown_value(row.value, unit),
+              f"sub-{row.subject}_ses-{row.session}.html", source, bool(out))
+        for row, source, out in zip(rows.itertuples(), sources_of(rows), far, strict=True)
+    ]  # fmt: skip
 
 
-def target_rows(path) -> list[dict[str, str]]:
+def target_rows(path, page) -> list[dict[str, str]]:
     """The validation table as texts."""
     return [
         {
             "description": row["description"],
-            "value": _text(row["value"]),
+            "value": Cell(_text(row["value"]), row["source"]),
             "interval": f"{_text(row['ci_low'])} to {_text(row['ci_high'])}" if _text(row["ci_low"]) else "–",
             "target": row["target"],
             "met": row["met"],
         }
-        for row in read_table(path).to_dict("records")
+        for row in read_traced(path, page).to_dict("records")
     ]
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from scan2map.reporting.tracing import sources_of
+
 # Median absolute deviation of a normal distribution over its standard deviation.
 MAD_OF_NORMAL = 0.6745
 FEWEST_SESSIONS = 5
@@ -28,11 +30,11 @@ def robust_scores(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class QualityMetric:
-    """One quality figure over the study: session to (value, whether it is an outlier)."""
+    """One quality figure over the study: session to (value, whether it is an outlier, the cell that it comes from)."""
 
     name: str
     unit: str
-    values: Mapping[tuple[str, str], tuple[float, bool]]
+    values: Mapping[tuple[str, str], tuple[float, bool, str]]
 
 
 def quality_metrics(table: pd.DataFrame, words: Mapping[str, str], threshold: float) -> list[QualityMetric]:
@@ -46,7 +48,7 @@ def quality_metrics(table: pd.DataFrame, words: Mapping[str, str], threshold: fl
     metrics = []
     for (metric, statistic), rows in table.groupby(["metric", "statistic"], sort=False):
         far = np.abs(robust_scores(rows["value"].to_numpy())) > threshold
-        marked = zip(rows["subject"], rows["session"], rows["value"], far, strict=True)
-        values = {(subject, session): (value, bool(out)) for subject, session, value, out in marked}
+        marked = zip(rows["subject"], rows["session"], rows["value"], far, sources_of(rows), strict=True)
+        values = {(subject, session): (value, bool(out), source) for subject, session, value, out, source in marked}
         metrics.append(QualityMetric(words.get(metric, f"{metric} {statistic}"), rows["unit"].iloc[0], values))
     return metrics

@@ -1,6 +1,6 @@
 """Numbers that say which cell of which table they come from.
 
-A source is ``<table>.tsv#cell=<row>,<column>``, relative to the page, counted from 1 with the header as row 1 (RFC 7111).
+A source is ``<table>.tsv#cell=<row>,<column>``: relative to the page, counted from 1, the header is row 1 (RFC 7111).
 """
 
 from __future__ import annotations
