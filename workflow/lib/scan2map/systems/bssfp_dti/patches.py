@@ -68,7 +68,9 @@ def as_subject(
     several |= {name: arrays[name][None] for name in TEMPLATE_SOURCES.values()}
     raw = {name: torch.from_numpy(several[name].astype(np.float16)) for name in sources}
     means = {name: [brain_mean(np.squeeze(session), mask) for session in several[name]] for name in ("bssfp", "t1w")}
-    matrices = to_matrices(torch.from_numpy(arrays["tensor"].astype(np.float32)), kind) * brain
+    tensors = torch.from_numpy(arrays["tensor"].astype(np.float32))
+    matrices, inside = torch.zeros_like(tensors), brain[0] > 0
+    matrices[..., inside] = to_matrices(tensors[..., inside][..., None, None], kind)[..., 0, 0]
     if voxel_size_mm:
         turns = template_turns(arrays[sources[0]], voxel_size_mm)
         matrices = torch.stack([torch.from_numpy(turn_locally(one.numpy(), turns)) for one in matrices])
