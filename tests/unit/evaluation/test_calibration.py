@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
+from monai.metrics import CalibrationErrorMetric, MSEMetric
 
 from scan2map.errors import DataError
 from scan2map.evaluation.calibration import (
+    BINS,
     balanced_weights,
     base_rate_brier,
     brier_score,
@@ -19,6 +22,18 @@ def test_error_by_hand():
     assert expected_calibration_error(probability, truth) == pytest.approx(0.5 * 0.05 + 0.5 * 0.15)
     assert brier_score(probability, truth) == pytest.approx((3 * 0.09 + 0.49 + 0.81 + 3 * 0.01) / 8)
     assert base_rate_brier(truth) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("power", [1, 3])
+def test_agreement_with_monai(power):
+    rng = np.random.default_rng(power)
+    probability = rng.uniform(size=(1, 1, 12, 10, 6)).astype(np.float32)
+    truth = (rng.uniform(size=probability.shape) < probability**power).astype(np.float32)
+    theirs = CalibrationErrorMetric(num_bins=BINS, right=True)
+    theirs(torch.from_numpy(probability), torch.from_numpy(truth))
+    assert expected_calibration_error(probability, truth) == pytest.approx(float(theirs.aggregate()), abs=1e-6)
+    square = MSEMetric()(torch.from_numpy(probability), torch.from_numpy(truth))
+    assert brier_score(probability, truth) == pytest.approx(float(square), rel=1e-5)
 
 
 def test_truth_drawn_from_its_probability_is_calibrated_and_a_bolder_claim_is_not():
