@@ -5,7 +5,7 @@
 The scan has 17 slices; a disc of 64 voxels across is the brain. The arithmetic limit is the number of multiplications
 and additions of the network over the speed of the fastest large matrix product of that precision on the same processor,
 measured in this run; no memory traffic, no activation. One convolution of the network's width is measured beside it.
-Ways that are tried: float32 and bfloat16, channels last, torch.compile (where a C++ compiler is found), ONNX Runtime
+Ways that are tried: float32 and bfloat16, channels last, few slices at once, torch.compile (where a C++ compiler is found), ONNX Runtime
 (where it is installed), the whole matrix and the box around the brain alone, which is what prediction computes. Times
 are the best of several runs: on the CPU processor time over the number of threads (what an idle machine takes), on a
 GPU wall time. Errors: root mean square difference to float32.
@@ -26,7 +26,7 @@ from torch import nn
 from scan2map.models.guided_denoiser import WIDTHS_VOXELS, reach_voxels
 from scan2map.systems.asl_denoise.anatomy import as_guide
 from scan2map.systems.asl_denoise.baselines import gaussian, non_local_means, total_variation
-from scan2map.systems.asl_denoise.tiles import denoise, with_guide
+from scan2map.systems.asl_denoise.tiles import denoise, estimate_noise, with_guide
 from scan2map.training.package import load_package
 
 SLICES, SIDE, BRAIN_RADIUS = 17, 128, 32
@@ -97,6 +97,8 @@ def eager_ways(network: nn.Module, noisy: torch.Tensor, device: str) -> Iterator
             given = noisy.to(dtype=dtype, memory_format=layout)
             ms, found = best_ms(lambda net=changed, image=given: net(image), device)
             yield Timing(f"{name}{words}", ms, float((found.float() - reference).square().mean().sqrt()))
+        ms, found = best_ms(lambda net=changed, image=given: estimate_noise(net, image), device)
+        yield Timing(f"{name}, few slices at once", ms, float((found.float() - reference).square().mean().sqrt()))
     network.to(dtype=torch.float32, memory_format=torch.contiguous_format)
 
 

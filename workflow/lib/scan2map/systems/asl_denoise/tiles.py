@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+SLICES_IN_CACHE, MANY = 4, 256
+
 
 def _spans(length: int, tile: int) -> Iterator[tuple[int, int]]:
     return ((start, min(start + tile, length)) for start in range(0, length, tile))
@@ -23,6 +25,11 @@ def with_guide(network: nn.Module, noisy: torch.Tensor, guide: torch.Tensor) -> 
     return torch.cat([noisy, guide], dim=1) if network.guides else noisy
 
 
+def slices_at_once(device: torch.device) -> int:
+    """Slices that a network takes at a time: on a CPU so few that what its layers pass on stays in the cache."""
+    return SLICES_IN_CACHE if device.type == "cpu" else MANY
+
+
 def estimate_noise(network: nn.Module, given: torch.Tensor, tile: int | None = None) -> torch.Tensor:
     """The network's noise estimate, tile by tile.
 
@@ -35,7 +42,7 @@ def estimate_noise(network: nn.Module, given: torch.Tensor, tile: int | None = N
         tile: side of a tile; None for the whole slice at once.
     """
     if tile is None:
-        return network(given)
+        return torch.cat([network(part) for part in given.split(slices_at_once(given.device))])
     noise = torch.empty_like(given[:, : given.shape[1] - network.guides])
     height, width = given.shape[2:]
     for top, bottom in _spans(height, tile):
