@@ -5,10 +5,10 @@
 The scan has 17 slices; a disc of 64 voxels across is the brain. The arithmetic limit is the number of multiplications
 and additions of the network over the speed of the fastest large matrix product of that precision on the same processor,
 measured in this run; no memory traffic, no activation. One convolution of the network's width is measured beside it.
-Ways that are tried: float32 and bfloat16, channels last, few slices at once, torch.compile (where a C++ compiler is found), ONNX Runtime
-(where it is installed), the whole matrix and the box around the brain alone, which is what prediction computes. Times
-are the best of several runs: on the CPU processor time over the number of threads (what an idle machine takes), on a
-GPU wall time. Errors: root mean square difference to float32.
+Ways that are tried: float32 and bfloat16, channels last, few slices at once (so that activations stay in the cache),
+torch.compile (where a C++ compiler is found), ONNX Runtime (where it is installed), the whole matrix and the box around
+the brain alone, which is what prediction computes. Times are the best of several runs: on the CPU processor time over
+the number of threads (what an idle machine takes), on a GPU wall time. Errors: root mean square difference to float32.
 """
 
 from __future__ import annotations
