@@ -65,7 +65,13 @@ rule all:
 
 
 onstart:
-    doctor.require_engines(config, local=workflow.local_exec)
+    doctor.require_engines(
+        config,
+        local=workflow.local_exec,
+        deployed=doctor.brings_software(
+            workflow.deployment_settings.deployment_method
+        ),
+    )
 
 
 onerror:

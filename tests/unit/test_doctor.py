@@ -18,6 +18,15 @@ def test_missing_programs_are_all_named(monkeypatch, tmp_path):
     assert all(name in str(caught.value) for name in doctor.INTAKE_PROGRAMS)
 
 
+def test_jobs_that_bring_their_programs_need_none_here(monkeypatch, tmp_path):
+    from snakemake.settings.types import DeploymentMethod
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    deployed = doctor.brings_software({DeploymentMethod.CONDA})
+    doctor.require_engines(configured(), deployed=deployed)
+    assert not doctor.brings_software({DeploymentMethod.ENV_MODULES})
+
+
 def test_an_engine_that_is_absent_stops_the_run(monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "INTAKE_PROGRAMS", {})
     monkeypatch.setenv("FSLDIR", str(tmp_path))

@@ -14,6 +14,8 @@ INTAKE_PROGRAMS = {
     "bids-validator-deno": "checks the BIDS data set",
 }
 
+# Snakemake's ways to deploy software that do not take it from the environment of the driver.
+OWN_SOFTWARE = ("CONDA", "APPTAINER")
 # Said where a GPU is asked for and the check runs in an environment without torch (conda).
 UNSEEN = "The GPU was not looked at: there is no torch in this environment; each job looks before it starts."
 
@@ -59,11 +61,11 @@ def missing_model_devices(config: dict) -> list[str]:
     return [f"{name}: {problem}" for name, model in found for problem in devices.missing(model["compute"])]
 
 
-def missing_fsl(config: dict) -> list[str]:
+def missing_fsl(config: dict, *, deployed: bool = False) -> list[str]:
     """What the FSL engine lacks, when the configuration asks for it."""
     from scan2map.tools.fsl import missing_tools
 
-    return missing_tools(config)
+    return missing_tools(config, packages=not deployed)
 
 
 def missing_bone_engine(config: dict) -> list[str]:
@@ -116,18 +118,25 @@ def problems(config: dict, participants: list[dict]) -> list[str]:
     ]
 
 
-def require_engines(config: dict, *, local: bool = True) -> None:
+def brings_software(methods) -> bool:
+    """Whether one of Snakemake's ways to deploy software gives the jobs programs and packages of their own."""
+    return any(method.name in OWN_SOFTWARE for method in methods)
+
+
+def require_engines(config: dict, *, local: bool = True, deployed: bool = False) -> None:
     """Stop before the first job when an engine or a device that the configuration names is not there.
 
     Args:
         config: the checked configuration.
         local: jobs run on this machine; elsewhere each job looks at its own device before it starts.
+        deployed: jobs bring their software (conda, a container); what this process has says nothing about it.
 
     Raises:
         SettingError: everything that is missing, at once.
     """
-    missing = [*missing_programs(config), *missing_fsl(config), *missing_bone_engine(config)]
-    missing += missing_model_devices(config) if local else []
+    missing = [] if deployed else missing_programs(config)
+    missing += [*missing_fsl(config, deployed=deployed), *missing_bone_engine(config)]
+    missing += missing_model_devices(config) if local and devices_can_be_told(config) else []
     if missing:
         raise SettingError("Not ready to run:\n  - " + "\n  - ".join(missing))
 

@@ -180,17 +180,18 @@ def _is_installed(module: str) -> bool:
         return False
 
 
-def missing_tools(config: dict) -> list[str]:
+def missing_tools(config: dict, *, packages: bool = True) -> list[str]:
     """Everything that the FSL engine lacks for a configuration, each as one sentence; empty when FSL is not used.
 
     Args:
         config: the checked configuration; read are ``fieldmap.engine``, ``dwi.engine``, ``dwi.mask.method``,
             ``asl.registration.engine``, ``fsl``.
+        packages: look for the Python packages too; jobs with an environment of their own have theirs there.
     """
     steps = needed_steps(config)
     if not steps:
         return []
-    problems = _missing_packages()
+    problems = _missing_packages() if packages else []
     try:
         fsl = find_fsl()
     except ToolError as error:
