@@ -39,7 +39,7 @@ def make_session(folder, subject="01", session="1", modalities=("anat", "dwi", "
     tabulate_rois(roi_files(derivative, runs), tables["rois"], settings=settings, **names)
     tabulate_quality(quality_files(derivative, runs), tables["quality"], settings={"edge_voxels": 1}, **names)
     compare_truth(truth_files(derivative, truth, runs), tables["truth"], settings=TRUTH_SETTINGS, **names)
-    files = page_files(load_spec(REPORT_FOLDER / "subject.yaml"), derivative, runs)
+    files = page_files(load_spec(REPORT_FOLDER / "subject.yaml"), derivative, runs, lambda role: [])
     missing = {name: "the series is absent" for name in ("anat", "dwi", "asl") if name not in modalities}
     inventory = [
         inventory_row(name, "incomplete" if name in missing else "runs", missing.get(name, ""),

@@ -73,8 +73,10 @@ def sessions(modality):
 
 
 def runs(wildcards, part):
-    """Whether the wildcards' session runs a modality, or ``multidelay``: the joint fit of series with several delays."""
+    """Whether the wildcards' session runs a modality, ``multidelay`` (series with several delays), or a learned system."""
     session = (wildcards.subject, wildcards.session)
+    if part in LEARNING.models:
+        return part in predicted(*session)
     if part == "multidelay":
         return runs(wildcards, "asl") and has_delays(*session)
     return session in runnable(intake().inventory, part)

@@ -13,7 +13,10 @@ rule write_subject_page:
     input:
         unpack(
             lambda wildcards: report_spec.page_files(
-                SUBJECT_PAGE, derivative, partial(runs, wildcards)
+                SUBJECT_PAGE,
+                derivative,
+                partial(runs, wildcards),
+                lambda role: bids_files(role)(wildcards),
             )
         ),
         unpack(

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from scan2map.reporting.subject_page import trust_verdict
+from scan2map.reporting.numbers import Check
+from scan2map.reporting.states import ModalityState
+from scan2map.reporting.subject_page import traffic_light, trust_verdict
 
 
 @pytest.mark.parametrize(
@@ -22,3 +24,21 @@ from scan2map.reporting.subject_page import trust_verdict
 )
 def test_trusted_ranges_are_read(value, trusted, verdict):
     assert trust_verdict(value, trusted) == verdict
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict", "kind", "words"),
+    [
+        ("runs", "inside", "good", "every figure lies in its range"),
+        ("runs", "outside", "look", "Look twice"),
+        ("incomplete", "inside", "look", "Missing: Perfusion"),
+        ("failed", "outside", "bad", "Failed: Perfusion"),
+    ],
+)
+def test_the_light_is_as_bad_as_the_worst(status, verdict, kind, words):
+    states = [ModalityState("anat", "runs"), ModalityState("asl", status)]
+    check = Check("CBF in GM", "9", "30 to 100", verdict, "")
+    light = traffic_light(states, [check], [{"verdict": "inside"}])
+    assert light.kind == kind
+    assert words in light.words
+    assert bool(light.links) == (verdict == "outside")

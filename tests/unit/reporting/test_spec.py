@@ -60,9 +60,10 @@ def test_files_follow_what_runs(page_spec):
     def derivative(datatype, suffix, extension, **entities):
         return f"{datatype}/{suffix}{extension}"
 
-    files = page_files(page_spec, derivative, lambda modality: modality == "dwi")
+    files = page_files(page_spec, derivative, lambda modality: modality == "dwi", lambda role: [])
     assert {"fa", "md", "field"} <= set(files)
     assert not {"t1w", "cbf", "dwi_gm", "dwi_to_t1w"} & set(files)
-    everything = page_files(page_spec, derivative, lambda modality: True)
+    everything = page_files(page_spec, derivative, lambda modality: True, lambda role: [f"{role}_1", f"{role}_2"])
+    assert everything["ct"] == "ct_1"
     assert set(everything) == set(page_spec.files)
     assert everything["dwi_to_t1w"] == "dwi/xfm.mat"

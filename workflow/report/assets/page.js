@@ -56,5 +56,8 @@ function followSections() {
   links.forEach((link, id) => { const target = document.getElementById(id); if (target) observer.observe(target); });
 }
 
+/* Printing: what is folded is unfolded on paper. */
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((item) => { item.open = true; }));
+
 document.querySelectorAll(".compare").forEach(startCompare);
 followSections();

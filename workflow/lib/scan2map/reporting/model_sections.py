@@ -19,6 +19,10 @@ from scan2map.training.system import Description
 MASKS = {"perf": "asl_mask", "dwi": "dwi_mask", "anat": "t1w_mask"}
 NAMES = {"prediction": "Model", "baseline": "Conventional", "uncertainty": "Uncertainty (SD)", "residual": "Removed",
          "input": "Input"}  # fmt: skip
+JUDGE = (
+    "Flicker between the pictures on one scale: the model keeps the anatomy of the conventional estimate, with less noise."
+    " What it alone shows, or smooths away, and places of high uncertainty are to be doubted."
+)
 # Roles whose pictures flicker against each other: they share one scale.
 SAME_SCALE = ("prediction", "baseline", "input")
 
@@ -64,6 +68,7 @@ def _figure(
         inputs=inputs,
         alt=wanted.label,
         caption=f"{words} Model and conventional estimate share one scale. The model was trained on {trained_on}.",
+        judge=JUDGE,
         options={"maps": shown},
     )
 
@@ -84,7 +89,7 @@ def model_section(
     modality = description.modalities[-1]
     own = [name for name in files if name.startswith(f"{system}.")]
     told = read_sidecar(files[own[0]]).get("Model", {})
-    known = {name: FileSpec((modality,), "", "", "", {}) for name in own}
+    known = {name: FileSpec((modality,)) for name in own}
     present = tuple(wanted for wanted in description.maps if f"{system}.{wanted.name}" in own)
     predictions = [wanted for wanted in present if wanted.role == "prediction"]
     figures = tuple(

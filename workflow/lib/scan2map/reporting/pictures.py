@@ -8,7 +8,8 @@ from io import BytesIO
 
 import numpy as np
 
-JPEG_QUALITY = 85
+PHOTO_QUALITY = 85
+MEDIA_TYPE = "image/webp"
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,7 @@ class Picture:
     Attributes:
         label: what this picture shows among the figure's pictures; empty if it is the only one.
         alt: description for readers who do not see it.
-        content: encoded bytes.
-        media_type: ``image/png`` or ``image/jpeg``.
+        content: encoded bytes (WebP).
         width, height: pixels.
         group: pictures of one group are compared with each other by flicker.
     """
@@ -27,7 +27,6 @@ class Picture:
     label: str
     alt: str
     content: bytes
-    media_type: str
     width: int
     height: int
     group: str = ""
@@ -35,23 +34,20 @@ class Picture:
     @property
     def uri(self) -> str:
         """The picture as a data URI."""
-        return f"data:{self.media_type};base64,{base64.b64encode(self.content).decode()}"
+        return f"data:{MEDIA_TYPE};base64,{base64.b64encode(self.content).decode()}"
 
 
-def encode(pixels: np.ndarray, *, photo: bool = False) -> tuple[bytes, str]:
-    """Encode 8-bit pixels, grey (height, width) or RGB (height, width, 3); JPEG for photos, PNG otherwise.
+def encode(pixels: np.ndarray, *, photo: bool = False) -> bytes:
+    """Encode 8-bit pixels, grey (height, width) or RGB (height, width, 3), as WebP: photos with loss, others without.
 
-    Neither format carries a date or a program name here.
+    The file carries neither a date nor the name of a program.
     """
     from PIL import Image as Pillow
 
     buffer = BytesIO()
     image = Pillow.fromarray(np.ascontiguousarray(pixels, dtype=np.uint8))
-    if photo:
-        image.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True, subsampling=0)
-        return buffer.getvalue(), "image/jpeg"
-    image.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue(), "image/png"
+    image.save(buffer, "WEBP", quality=PHOTO_QUALITY if photo else 100, lossless=not photo)
+    return buffer.getvalue()
 
 
 def picture_of(figure, *, label: str = "", alt: str, photo: bool = False, group: str = "") -> Picture:
@@ -61,5 +57,4 @@ def picture_of(figure, *, label: str = "", alt: str, photo: bool = False, group:
     figure.canvas.draw()
     pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
     plt.close(figure)
-    content, media_type = encode(pixels, photo=photo)
-    return Picture(label, alt, content, media_type, pixels.shape[1], pixels.shape[0], group)
+    return Picture(label, alt, encode(pixels, photo=photo), pixels.shape[1], pixels.shape[0], group)

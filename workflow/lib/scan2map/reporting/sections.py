@@ -16,6 +16,7 @@ from scan2map.reporting.pictures import Picture
 from scan2map.reporting.spec import FigureSpec, PageSpec, SectionSpec, ViewerSpec, figure_function
 from scan2map.reporting.states import ModalityState, notice
 from scan2map.reporting.viewer import build_viewer
+from scan2map.systems import system_names
 
 LOGGER = logging.getLogger("scan2map")
 
@@ -31,6 +32,7 @@ class FigureView:
     charts: tuple[Markup, ...] = ()
     notice: str = ""
     caveats: tuple[str, ...] = ()
+    judge: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,11 @@ def _missing(figure: FigureSpec, spec: PageSpec, files: Mapping[str, str], state
     absent = [name for name in figure.inputs.values() if name not in files]
     needs = dict.fromkeys(need for name in absent for need in spec.files[name].needs)
     reasons = [notice(states[need]) for need in needs if need in states and states[need].status != "runs"]
+    systems = [need for need in needs if need in system_names()]
+    if absent and systems:
+        reasons.append(f"{', '.join(systems)} does not predict for this session, and nothing else makes this image.")
     if absent and not reasons:
-        return f"Not shown: the files {', '.join(absent)} do not exist."
+        reasons.append(f"the files {', '.join(absent)} do not exist.")
     return " ".join(reasons)
 
 
@@ -107,7 +112,8 @@ def _draw_figure(figure: FigureSpec, spec: PageSpec, files: Mapping[str, str], s
         return FigureView(figure.id, figure.title, figure.caption, notice=_failure(figure.id, error))
     pictures = tuple(item for item in drawn if isinstance(item, Picture))
     charts = tuple(item for item in drawn if isinstance(item, Markup))
-    return FigureView(figure.id, figure.title, figure.caption, pictures, charts, caveats=caveats(inputs.values()))
+    told = {"caveats": caveats(inputs.values()), "judge": figure.judge}
+    return FigureView(figure.id, figure.title, figure.caption, pictures, charts, **told)
 
 
 def caveats(paths: Iterable) -> tuple[str, ...]:

@@ -16,13 +16,20 @@ FIGURE_PACKAGE = "scan2map.reporting.figures"
 
 @dataclass(frozen=True)
 class FileSpec:
-    """A derivative by its BIDS parts, and the modalities that must run for it to exist."""
+    """A file by its BIDS parts, or an image of the scanner by its role, and what must run for it to exist.
+
+    Attributes:
+        needs: modalities, or learned systems.
+        datatype, suffix, extension, entities: of a derivative.
+        role: of an image of the BIDS data set.
+    """
 
     needs: tuple[str, ...]
-    datatype: str
-    suffix: str
-    extension: str
-    entities: Mapping[str, str]
+    datatype: str = ""
+    suffix: str = ""
+    extension: str = ".nii.gz"
+    entities: Mapping[str, str] = field(default_factory=dict)
+    role: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ class FigureSpec:
     inputs: Mapping[str, str]
     alt: str
     caption: str
+    judge: str = ""
     modality: str = ""
     options: Mapping = field(default_factory=dict)
 
@@ -72,8 +80,11 @@ class PageSpec:
 
 def _file(entry: Mapping) -> FileSpec:
     entry = dict(entry)
+    needs = tuple(entry.pop("needs"))
+    if "role" in entry:
+        return FileSpec(needs, role=entry["role"])
     known = (entry.pop("datatype"), entry.pop("suffix"), entry.pop("extension", ".nii.gz"))
-    return FileSpec(tuple(entry.pop("needs")), *known, entities=entry)
+    return FileSpec(needs, *known, entities=entry)
 
 
 def _section(entry: Mapping) -> SectionSpec:
@@ -133,16 +144,22 @@ def figure_function(name: str) -> Callable:
         ) from error
 
 
-def page_files(spec: PageSpec, derivative: Callable[..., str], runs: Callable[[str], bool]) -> dict[str, str]:
+def page_files(
+    spec: PageSpec, derivative: Callable[..., str], runs: Callable[[str], bool], images: Callable[[str], list[str]]
+) -> dict[str, str]:
     """The files of a session's page that exist, by name.
 
     Args:
         spec: the page.
         derivative: the workflow's function from entities to a path.
-        runs: whether the session runs a modality.
+        runs: whether the session runs a modality, or a learned system predicts for it.
+        images: the session's images of a role; the first is shown.
     """
-    return {
+    wanted = {name: file for name, file in spec.files.items() if all(runs(part) for part in file.needs)}
+    derived = {
         name: derivative(file.datatype, file.suffix, file.extension, **file.entities)
-        for name, file in spec.files.items()
-        if all(runs(modality) for modality in file.needs)
+        for name, file in wanted.items()
+        if not file.role
     }
+    converted = {name: images(file.role) for name, file in wanted.items() if file.role}
+    return derived | {name: paths[0] for name, paths in converted.items() if paths}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from math import inf
 
 from scan2map.provenance import commit, software_versions
@@ -11,6 +12,7 @@ from scan2map.reporting.lineage import lineage_of, read_sidecar
 from scan2map.reporting.methods import load_methods, methods_text
 from scan2map.reporting.model_sections import absent_section, model_section, prediction_files, truth_files
 from scan2map.reporting.numbers import (
+    Check,
     Grid,
     GroupRange,
     check_expectations,
@@ -25,7 +27,7 @@ from scan2map.reporting.numbers import (
 from scan2map.reporting.page import REPORT_FOLDER, render_page, write_page
 from scan2map.reporting.sections import SectionView, draw_section, is_part_of_study
 from scan2map.reporting.spec import PageSpec, load_spec
-from scan2map.reporting.states import read_notes, session_states
+from scan2map.reporting.states import ModalityState, read_notes, session_states
 from scan2map.reporting.tracing import Cell, read_traced
 from scan2map.reporting.viewer import packed_library
 from scan2map.systems import load_system
@@ -79,8 +81,10 @@ def write_subject_page(
         for section in spec.sections
         if is_part_of_study(section.modality, states)
     ] + _model_sections(systems, models, failures, spec, derivatives, states, settings)
+    quality, numbers = quality_rows(files["quality"], out), _numbers(files, spec, out)
     page = render_page(
         "subject.html.j2",
+        light=traffic_light(states.values(), numbers["checks"], quality),
         subject=subject,
         session=session,
         study=study,
@@ -89,14 +93,46 @@ def write_subject_page(
         sections=sections,
         library=packed_library() if any(section.viewer for section in sections) else None,
         agreements={load_system(system).description.title: _agreement(table, out) for system, _, table in models},
-        **_numbers(files, spec, out),
-        quality=quality_rows(files["quality"], out),
+        **numbers,
+        quality=quality,
         lineage=lineage,
         software={**software_versions(), **lineage.software},
         commit=commit(),
         methods=methods_text(lineage, *load_methods(REPORT_FOLDER)),
     )
     write_page(out, page)
+
+
+@dataclass(frozen=True)
+class Light:
+    """The page in one line: ``good``, ``look`` or ``bad``, and where to look."""
+
+    kind: str
+    words: str
+    links: tuple[tuple[str, str], ...] = ()
+
+
+def traffic_light(states: Iterable[ModalityState], checks: Sequence[Check], quality: Sequence[Mapping]) -> Light:
+    """Green where all lies in its usual range, amber where something deserves a look, red where a step failed.
+
+    Args:
+        states: of the modalities.
+        checks: medians beside what is usual.
+        quality: quality figures beside what is trusted.
+    """
+    states = list(states)
+    unusual = sum(check.verdict == "outside" for check in checks)
+    doubtful = sum(row["verdict"] == "outside" for row in quality)
+    links = [("#regions", f"{unusual} outside the usual range")] * (unusual > 0)
+    links += [("#quality", f"{doubtful} outside the trusted range")] * (doubtful > 0)
+    failed = [state.name for state in states if state.status == "failed"]
+    missing = [state.name for state in states if state.status not in ("runs", "failed")]
+    if failed:
+        return Light("bad", f"Failed: {', '.join(failed)}.", tuple(links))
+    if links or missing:
+        words = f"Missing: {', '.join(missing)}." if missing else "Look twice:"
+        return Light("look", words, tuple(links))
+    return Light("good", "Everything ran, and every figure lies in its range.")
 
 
 def _model_sections(systems, models, failures, spec, derivatives, states, settings) -> list[SectionView]:
