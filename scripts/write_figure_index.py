@@ -8,7 +8,7 @@ def main(smk):
         from scan2map.reporting.figures_page import write_figure_index
 
         write_figure_index(
-            smk.input.listed, smk.params.systems, smk.params.folder, smk.input.validation,
+            smk.input.listed, smk.params.systems, smk.params.folder, smk.params.validation,
             index=smk.output.index, tables=smk.output.tables, study=smk.params.study,
         )  # fmt: skip
 

@@ -8,7 +8,7 @@ import yaml
 
 from scan2map.errors import SettingError
 from scan2map.reporting import latex
-from scan2map.reporting.figure_list import absent, figure_files, load_figures
+from scan2map.reporting.figure_list import absent, figure_files, load_figures, published_tables
 from scan2map.reporting.figures_page import write_figure_index
 from scan2map.reporting.page import REPORT_FOLDER
 from scan2map.reporting.plots import pyplot, save_figure
@@ -104,3 +104,12 @@ def test_latex_knows_every_sign_of_the_published_tables(root):
     texts = "".join(path.read_text() for path in (root / "docs" / "validation").glob("*.tsv")) + LISTED.read_text()
     beyond = {sign for sign in texts if ord(sign) > 255 and sign not in latex.SPECIAL}
     assert not beyond
+
+
+def test_published_tables_change_their_digest_with_their_content(tmp_path):
+    (tmp_path / "rail.tsv").write_text("a\n")
+    before = published_tables(tmp_path)
+    (tmp_path / "rail.tsv").write_text("b\n")
+    after = published_tables(tmp_path)
+    assert list(before) == list(after) == [str(tmp_path / "rail.tsv")]
+    assert before != after

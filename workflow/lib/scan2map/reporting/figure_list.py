@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,12 @@ def load_figures(path) -> FigureList:
 
 def _keys(entries: Sequence[Entry]) -> list[str]:
     return [key for entry in entries for key in (entry.id, f"{entry.files}.*")]
+
+
+def published_tables(folder) -> dict[str, str]:
+    """The validation tables that ship with the project, by path, with a digest that tells when one has changed."""
+    paths = sorted(Path(folder).glob("*.tsv"))
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest()[:12] for path in paths}
 
 
 def made(figures: FigureList, systems: Iterable[str]) -> list[Entry]:

@@ -20,8 +20,8 @@ MASKS = {"perf": "asl_mask", "dwi": "dwi_mask", "anat": "t1w_mask"}
 NAMES = {"prediction": "Model", "baseline": "Conventional", "uncertainty": "Uncertainty (SD)", "residual": "Removed",
          "input": "Input"}  # fmt: skip
 JUDGE = (
-    "Flicker between the pictures on one scale: the model keeps the anatomy of the conventional estimate, with less noise."
-    " What it alone shows, or smooths away, and places of high uncertainty are to be doubted."
+    "Flicker between the pictures on one scale: the model keeps the anatomy of the conventional estimate, with less "
+    "noise. What it alone shows, or smooths away, and places of high uncertainty are to be doubted."
 )
 # Roles whose pictures flicker against each other: they share one scale.
 SAME_SCALE = ("prediction", "baseline", "input")
