@@ -10,6 +10,7 @@ import torch
 
 from scan2map.images import Image, load_image, save_image
 from scan2map.physics.diffusion import principal_direction, rotate_tensor, tensor_scalars
+from scan2map.preprocess.registration import Transform, save_transform
 from scan2map.systems import load_system
 from scan2map.systems.bssfp_dti import evaluate, session
 from scan2map.systems.bssfp_dti.inference import in_windows, whole_volume
@@ -105,6 +106,11 @@ def files(folder, arrays, affine):
     for name, values in images.items():
         paths[name] = folder / f"{name}.nii.gz"
         save_image(paths[name], nib.orientations.apply_orientation(values, back), affine)
+    # The diffusion scan lies 4 mm behind the T1w image, the template 7 mm above it.
+    shifts = {"dwi_to_t1w": [0, 4, 0], "template": [0, 0, 7]}
+    for name, shift in shifts.items():
+        paths[name] = folder / f"{name}.mat"
+        save_transform(paths[name], Transform(nib.affines.from_matvec(np.eye(3), shift)))
     return paths, canonical
 
 
@@ -117,6 +123,8 @@ def test_a_session_reaches_the_network_in_one_orientation(arrays, tmp_path, axes
     assert seen["mask"].tolist() == (arrays["mask"] > 0).tolist()
     assert seen["bssfp"][0] == pytest.approx(arrays["bssfp"][0].astype(np.float32), abs=2e-3)
     assert seen["tensor"][0] == pytest.approx(arrays["truth"], abs=1e-4)
+    shifted = (canonical @ [1, 2, 3, 1])[:3] + np.array([0, -4, 7])
+    assert seen["registered_mm"][:, 1, 2, 3] == pytest.approx(shifted, abs=1e-3)
     assert found.restored(found.turned(load_image(paths["t1w"]).data)[0]) == pytest.approx(
         load_image(paths["t1w"]).data
     )

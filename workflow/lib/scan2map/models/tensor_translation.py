@@ -1,7 +1,7 @@
 """Networks from an image of one of several modalities to a diffusion tensor image.
 
 Their common face: ``network(image, modality)`` with image (batch, channels of the modality, x, y, z) gives the six
-elements of a tensor representation (batch, 6, x, y, z). A network with a prior reads the place in the brain in three
+elements of a tensor representation (batch, 6, x, y, z). A network with a prior reads the place in the template in three
 more channels behind those of the modality.
 
 References:

@@ -11,6 +11,10 @@ def _entities(model: str, parameter: str) -> dict[str, str]:
     return {"model": model, "param": parameter}
 
 
+def _transform(source: str) -> dict[str, str]:
+    return {"from_": source, "to": "T1w", "mode": "image"}
+
+
 def _truth(parameter: str) -> RailFile:
     return RailFile("dwi", "dwimap", entities=_entities("DTI", parameter), root="truth")
 
@@ -64,8 +68,9 @@ MAPS = (
 
 LIMITS = (
     "Trained on simulated scans alone (digital heads whose anatomy is one template, deformed): not validated in vivo.",
-    "The simulated signal knows a fibre only by its angle to B0, and weakly; most of a predicted direction is learned "
-    "anatomy, which a patient need not share. The validation table has the template predictor beside every number.",
+    "The simulated signal knows a fibre only by its angle to B0, and weakly; most of a predicted direction is the mean "
+    "of the training heads, laid over by registration of the T1w image: a patient need not share it. The validation "
+    "table has the template predictor beside every number.",
     "Twelve phase cycles, timing and diffusion grid as in its settings; others are refused.",
     "Lesions, haemorrhage and iron are not among the training subjects. Not for diagnosis, not for surgical planning.",
 )
@@ -85,6 +90,8 @@ class BssfpDti:
             "t1w": RailFile("dwi", "T1w", entities={"space": "dwi", "desc": "preproc"}),
             "mask": RailFile("dwi", "mask", entities={"desc": "brain"}),
             "tensor": RailFile("dwi", "dwimap", entities=_entities("DTI", "tensor")),
+            "dwi_to_t1w": RailFile("dwi", "xfm", ".mat", entities=_transform("dwi")),
+            "template": RailFile("anat", "xfm", entities=_transform("MNI152")),
         },
         maps=MAPS,
         intended_use=(

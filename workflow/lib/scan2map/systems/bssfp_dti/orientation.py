@@ -19,6 +19,12 @@ B0_AXIS = 2
 FEWEST_VOXELS = 200
 
 
+def _coherent(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """White matter that is one bundle, boolean (x, y, z)."""
+    truth = np.moveaxis(arrays["truth"], 0, -1).astype(float)
+    return (arrays["tissue"][2] > WHITE_SHARE) & (tensor_scalars(truth).fa > COHERENT_FA) & (arrays["mask"] > 0)
+
+
 def white_matter_samples(arrays: Mapping[str, np.ndarray], session: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Signal of coherent white matter relative to its size and phase, sin² of the fibre angle, and which side it is on.
 
@@ -31,13 +37,12 @@ def white_matter_samples(arrays: Mapping[str, np.ndarray], session: int) -> tupl
     Returns:
         (n, 24) channels, (n,) sin², (n,) True for the right half of the grid.
     """
-    truth = np.moveaxis(arrays["truth"], 0, -1).astype(float)
-    chosen = (arrays["tissue"][2] > WHITE_SHARE) & (tensor_scalars(truth).fa > COHERENT_FA) & (arrays["mask"] > 0)
+    chosen = _coherent(arrays)
     parts = arrays["bssfp"][session][:, chosen].astype(np.float32)
     signal = (parts[0::2] + 1j * parts[1::2]).T
     signal = signal / np.abs(signal).mean(1, keepdims=True)
     signal = signal * np.exp(-1j * np.angle(signal.mean(1, keepdims=True)))
-    along = principal_direction(truth[chosen])[:, B0_AXIS]
+    along = principal_direction(np.moveaxis(arrays["truth"], 0, -1)[chosen].astype(float))[:, B0_AXIS]
     right = np.argwhere(chosen)[:, 0] >= chosen.shape[0] / 2
     return np.hstack([signal.real, signal.imag]), 1 - along**2, right
 
@@ -77,3 +82,28 @@ def fibre_angle_r2(arrays: Mapping[str, np.ndarray], session: int = 0) -> float:
     predicted = (features[right] - centre) @ weights + mean
     residual = ((values[right] - predicted) ** 2).sum()
     return float(1 - residual / ((values[right] - values[right].mean()) ** 2).sum())
+
+
+def inclination_errors_deg(arrays: Mapping[str, np.ndarray], expected: np.ndarray) -> tuple[float, float]:
+    """Median error of the fibre angle to B0 from anatomy alone, and from anatomy and the voxel's signal.
+
+    Both are ridge regressions from one hemisphere to the other, of the deviation of sin² from what anatomy expects. The
+    signal says something of its own where the second error is below the first.
+
+    Args:
+        arrays: of a data set file.
+        expected: principal directions (x, y, z, 3) that anatomy leads to expect.
+    """
+    channels, values, right = white_matter_samples(arrays, 0)
+    likely = 1 - expected[_coherent(arrays)][:, B0_AXIS] ** 2
+    place = np.stack([likely, likely**2], axis=1)
+    errors = []
+    for features in (place, np.hstack([place, quadratic_features(channels)])):
+        weights, centre, mean = _ridge(features[~right], (values - likely)[~right])
+        found = likely[right] + (features[right] - centre) @ weights + mean
+        errors.append(float(np.median(np.abs(_inclination_deg(found) - _inclination_deg(values[right])))))
+    return errors[0], errors[1]
+
+
+def _inclination_deg(sin2: np.ndarray) -> np.ndarray:
+    return np.degrees(np.arcsin(np.sqrt(np.clip(sin2, 0, 1))))

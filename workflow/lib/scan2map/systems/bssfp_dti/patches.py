@@ -16,8 +16,14 @@ from scipy.spatial.transform import Rotation
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from scan2map.systems.bssfp_dti.channels import TEMPLATE_SOURCES, brain_mean, image_of, source_of
-from scan2map.systems.bssfp_dti.place import brain_offsets, scaled_place, template_turns, turn_locally
+from scan2map.systems.bssfp_dti.channels import (
+    TEMPLATE_SOURCES,
+    brain_mean,
+    image_of,
+    source_of,
+    template_channels,
+)
+from scan2map.systems.bssfp_dti.place import template_turns, turn_locally
 from scan2map.systems.bssfp_dti.representation import flip_elements, to_matrices, turn_elements
 from scan2map.training.stream import Samples
 
@@ -38,8 +44,7 @@ class Subject:
         matrices: what is learned, unscaled, of every diffusion session (sessions, 6, x, y, z), 0 outside the brain.
         mask: brain (1, x, y, z), float32.
         places: brain voxels (n, 3).
-        offsets: of each voxel from the middle of the brain, voxels (3, x, y, z).
-        extent: of the brain along each axis, voxels (3,).
+        points: where each voxel lies in the template by registration, mm (3, x, y, z).
     """
 
     raw: Mapping[str, torch.Tensor]
@@ -47,8 +52,7 @@ class Subject:
     matrices: torch.Tensor
     mask: torch.Tensor
     places: np.ndarray
-    offsets: torch.Tensor
-    extent: np.ndarray
+    points: torch.Tensor
 
 
 def as_subject(
@@ -74,8 +78,8 @@ def as_subject(
     if voxel_size_mm:
         turns = template_turns(arrays[sources[0]], voxel_size_mm)
         matrices = torch.stack([torch.from_numpy(turn_locally(one.numpy(), turns)) for one in matrices])
-    offsets, extent = brain_offsets(mask)
-    return Subject(raw, means, matrices, brain, np.argwhere(mask), torch.from_numpy(offsets), extent)
+    points = torch.from_numpy(arrays["registered_mm"])
+    return Subject(raw, means, matrices, brain, np.argwhere(mask), points)
 
 
 class Patches:
@@ -99,20 +103,19 @@ class Patches:
         matrices = subject.matrices[generator.integers(len(subject.matrices))]
         turn, flip = self._movement(generator)
         raw = {name: subject.raw[name][session] for name, session in sessions.items()}
-        volumes = raw | {"matrices": matrices, "mask": subject.mask, "place": subject.offsets}
+        volumes = raw | {"matrices": matrices, "mask": subject.mask, "place": subject.points}
         size = self.settings["size_voxels"]
         parts = {name: crop(volume, centre, size, turn) for name, volume in volumes.items()}
         parts["mask"] = (parts["mask"] > WHOLE).float()
         if turn is not None:
             parts["matrices"] = turn_elements(parts["matrices"], turn.T)
-            parts["place"] = torch.einsum("ij,jxyz->ixyz", torch.as_tensor(turn.T).float(), parts["place"])
         if flip:
             parts = {name: values.flip(1) for name, values in parts.items()}
             parts["matrices"] = flip_elements(parts["matrices"], 0)
-            parts["place"][0] *= -1
+            parts["place"] = parts["place"] * torch.tensor([-1.0, 1.0, 1.0]).view(3, 1, 1, 1)
         means = {name: subject.means[name][sessions.get(name, 0)] for name in subject.means}
-        place = scaled_place(parts["place"], subject.extent)
-        sample = {"matrices": parts["matrices"] * parts["mask"], "mask": parts["mask"], "place": place}
+        sample = {"matrices": parts["matrices"] * parts["mask"], "mask": parts["mask"]}
+        sample["place"] = template_channels(parts["place"])
         if self.modality == "dt":
             return sample
         return sample | {"image": self._disturbed(image_of(self.modality, parts, means), parts["mask"], generator)}

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from scan2map.systems.bssfp_dti.channels import brain_mean, channel_scale, image_of, source_of
+from scan2map.systems.bssfp_dti.channels import brain_mean, channel_scale, image_of, source_of, template_channels
 from scan2map.systems.bssfp_dti.inference import in_windows
-from scan2map.systems.bssfp_dti.place import brain_offsets, scaled_place, template_turns, turn_locally
+from scan2map.systems.bssfp_dti.place import template_turns, turn_locally
 from scan2map.systems.bssfp_dti.representation import Representation
 
 
@@ -42,8 +42,7 @@ class Translator:
         mask = torch.from_numpy((arrays["mask"] > 0).astype(np.float32))[None]
         channels = self._channels(arrays, session, mask)
         if self.network.prior is not None:
-            offsets, extent = brain_offsets(arrays["mask"])
-            channels = torch.cat([channels, scaled_place(torch.from_numpy(offsets), extent)])
+            channels = torch.cat([channels, template_channels(torch.from_numpy(arrays["registered_mm"]))])
         return channels[None]
 
     def _channels(self, arrays: Mapping[str, np.ndarray], session: int, mask: torch.Tensor) -> torch.Tensor:
@@ -71,7 +70,7 @@ class Translator:
 
     @torch.inference_mode()
     def expected(self, arrays: Mapping[str, np.ndarray], session: int) -> torch.Tensor | None:
-        """What the network's prior alone says (6, x, y, z), the mean brain laid over this one; ``None`` without one."""
+        """What the network's prior alone says (6, x, y, z), the mean of the training heads; ``None`` without one."""
         if self.network.prior is None:
             return None
         return self.network.expected(self.image(arrays, session).to(self.device), self.modality)[0].cpu()

@@ -16,6 +16,7 @@ from scan2map.errors import SettingError
 from scan2map.images import Image, load_image, require_same_grid
 from scan2map.physics.diffusion import principal_direction, rotate_tensor, tensor_scalars
 from scan2map.preprocess.bssfp.steps import INCREMENTS
+from scan2map.preprocess.registration import load_transform, voxel_centres
 from scan2map.provenance import sidecar_path
 from scan2map.systems.bssfp_dti.cohort import DIFFUSIVITY_UNIT, real_parts
 from scan2map.systems.bssfp_dti.prediction import Translator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from scan2map.training.package import Package
 
 CANONICAL = np.array([[0, 1], [1, 1], [2, 1]])
+TRANSFORMS = ("dwi_to_t1w", "template")
 VOXEL_TOLERANCE = 0.1
 TIMING_TOLERANCE = 0.05
 
@@ -63,7 +65,7 @@ def load_arrays(inputs: Mapping[str, Path], axes: Axes) -> dict[str, np.ndarray]
     Raises:
         DataError: the files are on different grids.
     """
-    images = {name: load_image(path) for name, path in inputs.items()}
+    images = {name: load_image(path) for name, path in inputs.items() if name not in TRANSFORMS}
     for name, image in images.items():
         require_same_grid(images["mask"], image, names=("brain mask", name))
     signal = images["magnitude"].data * np.exp(1j * images["phase"].data)
@@ -73,7 +75,15 @@ def load_arrays(inputs: Mapping[str, Path], axes: Axes) -> dict[str, np.ndarray]
         "t1w": axes.turned(images["t1w"].data)[0],
         "mask": axes.turned(images["mask"].data)[0] > 0,
         "tensor": axes.turned(measured)[None].astype(np.float32),
+        "registered_mm": template_points(inputs, axes, axes.turned(images["mask"].data)[0].shape),
     }
+
+
+def template_points(inputs: Mapping[str, Path], axes: Axes, shape: tuple[int, ...]) -> np.ndarray:
+    """Where each voxel lies in MNI152 by the rail's registrations, mm (3, x, y, z), in canonical axes."""
+    to_t1w, to_template = load_transform(inputs["dwi_to_t1w"]).inverse(), load_transform(inputs["template"])
+    points = to_template.points(to_t1w.points(voxel_centres(shape, axes.affine)))
+    return np.moveaxis(points.reshape(*shape, 3), -1, 0).astype(np.float32)
 
 
 def _maps(tensors: np.ndarray, mask: np.ndarray, axes: Axes) -> dict[str, np.ndarray]:
