@@ -72,7 +72,7 @@ def standard_places(mask):
 
 
 def test_without_the_term_the_direction_is_no_better_than_anatomy(subject, without):
-    """Anatomy is another head, laid over by middle and extent: 11.6° off, 10.7° with the signal, 11.5° without the term."""
+    """Anatomy is another head, laid over by its extent: 11.6° off, 10.7° with the signal, 11.5° without the term."""
     other, _ = simulate("L02")
     brain = other["mask"] > 0
     places, wanted = standard_places(other["mask"])[brain], standard_places(subject[0]["mask"])
