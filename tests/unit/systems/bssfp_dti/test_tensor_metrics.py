@@ -11,7 +11,8 @@ STICK = axially_symmetric_tensor(np.array([[0.0, 0.6, 0.8]]), np.array([1.7]), n
 
 
 def errors(predicted, true, fa=0.2):
-    return {name: value for name, value, _ in metrics.tensor_errors(predicted, true, fa)}
+    pair = metrics.decompose(predicted), metrics.decompose(true)
+    return {name: value for name, value, _ in metrics.tensor_errors(*pair, fa)}
 
 
 def test_a_turned_tensor_is_off_by_its_angle_alone():
@@ -30,6 +31,14 @@ def test_a_swollen_tensor_is_off_in_size_alone():
     assert found["axial_angle"] == pytest.approx(0, abs=1e-5)
     assert found["log_euclidean_error"] == pytest.approx(np.sqrt(3) * np.log(1.1))
     assert found["frobenius_error"] == pytest.approx(0.1 * np.sqrt(1.7**2 + 2 * 0.3**2))
+
+
+def test_a_region_has_the_errors_of_its_own_voxels():
+    predicted, true = np.concatenate([1.1 * STICK, STICK]), np.concatenate([STICK, STICK])
+    pair = [metrics.decompose(tensors).within(np.array([True, False])) for tensors in (predicted, true)]
+    found = {name: value for name, value, _ in metrics.tensor_errors(*pair, 0.2)}
+    assert found["md_relative_error"] == pytest.approx(0.1)
+    assert found["frobenius_error"] == pytest.approx(errors(1.1 * STICK, STICK)["frobenius_error"])
 
 
 def test_directions_without_sign_and_by_chance():

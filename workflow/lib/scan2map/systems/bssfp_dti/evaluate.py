@@ -63,14 +63,16 @@ def score(
         constants: element ranges of the training part.
     """
     areas = regions(arrays, settings["tissue_threshold"])
-    for roi, region in areas.items():
-        pair = predicted[:, region].T, true[:, region].T
-        count = int(region.sum())
-        for name, value, unit in metrics.tensor_errors(*pair, settings["direction_fa"]):
-            yield {"roi": roi, "metric": name, "value": value, "unit": unit, "n": count}
-        for name, value, unit in metrics.document_errors(*pair, constants):
-            yield {"roi": roi, "metric": name, "value": value, "unit": unit, "n": count}
     brain = areas["brain"]
+    found, wanted = (metrics.decompose(tensors[:, brain].T) for tensors in (predicted, true))
+    for roi, region in areas.items():
+        pair = found.within(region[brain]), wanted.within(region[brain])
+        errors = list(metrics.tensor_errors(*pair, settings["direction_fa"]))
+        errors += metrics.document_errors(pair[0].elements, pair[1].elements, constants)
+        count = int(region.sum())
+        yield from (
+            {"roi": roi, "metric": name, "value": value, "unit": unit, "n": count} for name, value, unit in errors
+        )
     smallest = np.linalg.eigvalsh(metrics.tensor_matrix(predicted[:, brain].T))[:, 0]
     common = {"roi": "brain", "n": int(brain.sum()), "unit": "1"}
     yield {**common, "metric": "not_positive_share", "value": float((smallest <= 0).mean())}

@@ -9,10 +9,11 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from scan2map.physics.diffusion import principal_direction, tensor_matrix, tensor_scalars
+from scan2map.physics.diffusion import TensorScalars, principal_direction, tensor_matrix, tensor_scalars
 from scan2map.systems.bssfp_dti.representation import DIAGONAL, OFF_DIAGONAL
 
 TINY = 1e-6
@@ -66,26 +67,53 @@ def distribution(name: str, values: np.ndarray, unit: str) -> Iterator[tuple[str
     yield f"{name}_sd", float(values.std()), unit
 
 
-def tensor_errors(predicted: np.ndarray, true: np.ndarray, direction_fa: float) -> Iterator[tuple[str, float, str]]:
+class Decomposed(NamedTuple):
+    """Tensors of the voxels of a brain with what their errors are made of, worked out once for all regions.
+
+    Attributes:
+        elements: (n, 6), 1e-3 mm²/s.
+        scalars: FA, MD, AD, RD.
+        direction: principal axis (n, 3).
+        logarithm: (n, 3, 3).
+    """
+
+    elements: np.ndarray
+    scalars: TensorScalars
+    direction: np.ndarray
+    logarithm: np.ndarray
+
+    def within(self, region: np.ndarray) -> Decomposed:
+        """The voxels of a region, boolean (n,)."""
+        scalars = TensorScalars(*(values[region] for values in self.scalars))
+        return Decomposed(self.elements[region], scalars, self.direction[region], self.logarithm[region])
+
+
+def decompose(elements: np.ndarray) -> Decomposed:
+    """Scalars, direction and logarithm of tensors (n, 6), 1e-3 mm²/s."""
+    exact = elements.astype(float)
+    return Decomposed(exact, tensor_scalars(exact), principal_direction(exact), log_matrices(exact))
+
+
+def tensor_errors(predicted: Decomposed, true: Decomposed, direction_fa: float) -> Iterator[tuple[str, float, str]]:
     """All errors of the tensors of a region: name, value, unit.
 
     Args:
-        predicted, true: (n, 6), 1e-3 mm²/s.
+        predicted, true: of the same voxels.
         direction_fa: true FA above which directions are compared.
     """
-    found, wanted = tensor_scalars(predicted), tensor_scalars(true)
+    found, wanted = predicted.scalars, true.scalars
     for name in ("fa", "md", "ad", "rd"):
         yield from distribution(f"{name}_relative_error", relative(getattr(found, name), getattr(wanted, name)), "1")
     yield "fa_absolute_error", float(np.median(np.abs(found.fa - wanted.fa))), "1"
-    yield "nrmse_diagonal", nrmse(predicted[:, DIAGONAL], true[:, DIAGONAL]), "1"
-    yield "nrmse_off_diagonal", nrmse(predicted[:, OFF_DIAGONAL], true[:, OFF_DIAGONAL]), "1"
-    difference = np.linalg.norm(tensor_matrix(predicted - true), axis=(1, 2))
+    for name, elements in (("diagonal", DIAGONAL), ("off_diagonal", OFF_DIAGONAL)):
+        yield f"nrmse_{name}", nrmse(predicted.elements[:, elements], true.elements[:, elements]), "1"
+    difference = np.linalg.norm(tensor_matrix(predicted.elements - true.elements), axis=(1, 2))
     yield from distribution("frobenius_error", difference, "1e-3 mm2/s")
-    distance = np.linalg.norm(log_matrices(predicted) - log_matrices(true), axis=(1, 2))
+    distance = np.linalg.norm(predicted.logarithm - true.logarithm, axis=(1, 2))
     yield from distribution("log_euclidean_error", distance, "1")
     directed = wanted.fa > direction_fa
     if directed.any():
-        yield from _directions(principal_direction(predicted[directed]), principal_direction(true[directed]))
+        yield from _directions(predicted.direction[directed], true.direction[directed])
 
 
 def _directions(found: np.ndarray, wanted: np.ndarray) -> Iterator[tuple[str, float, str]]:
