@@ -22,6 +22,7 @@ class DilatedDenoiser(nn.Module):
     """
 
     guides = 0
+    mirrors = ((),)
 
     def __init__(self, channels: int = 1, filters: int = 64):
         super().__init__()

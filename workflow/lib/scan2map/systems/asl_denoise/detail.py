@@ -9,10 +9,19 @@ import numpy as np
 import torch
 
 from scan2map.evaluation.edges import edge_width
+from scan2map.models.guided_denoiser import tissue_regression
 from scan2map.phantom.slices.perfusion import Perfusion, apply_lesion, disc, seeded
 from scan2map.systems.asl_denoise.baselines import gaussian
 from scan2map.systems.asl_denoise.labelling import consensus_map
-from scan2map.systems.asl_denoise.protocol import AVERAGING, NETWORK, Row, Scorer, row
+from scan2map.systems.asl_denoise.protocol import (
+    AVERAGING,
+    NETWORK,
+    REGRESSION,
+    REGRESSION_WIDTH_VOXELS,
+    Row,
+    Scorer,
+    row,
+)
 from scan2map.systems.asl_denoise.scenes import GM_CBF, WM_CBF, Scene, scene_guide
 from scan2map.systems.asl_denoise.simulator import MEDIAN_DENSITY, mixed_density
 
@@ -25,11 +34,14 @@ EDGE_ATT_S = 1.2
 
 
 def _methods(scorer: Scorer, scene: Scene, image: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Perfusion by averaging, Gaussian and network."""
+    """Perfusion by averaging, Gaussian, tissue regression and network."""
     mask = scene.slices.mask
     signals = {
-        AVERAGING: image, "gaussian10": gaussian(image, mask, 1.0), NETWORK: scorer.denoised(image, scene)[NETWORK],
-    }  # fmt: skip
+        AVERAGING: image,
+        "gaussian10": gaussian(image, mask, 1.0),
+        REGRESSION: tissue_regression(image, scene.guide, REGRESSION_WIDTH_VOXELS),
+        NETWORK: scorer.denoised(image, scene)[NETWORK],
+    }
     return {name: consensus_map(signal, scene.slices.relative_m0) for name, signal in signals.items()}
 
 
