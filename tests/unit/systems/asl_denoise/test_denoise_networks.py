@@ -78,9 +78,7 @@ def test_only_the_box_around_the_brain_is_computed_and_that_changes_nothing(netw
     noisy, guide = (image * mask).split([1, 3], dim=1)
     with torch.inference_mode():
         boxed = denoise(network, noisy, guide, mask)
-        seen = (image * mask)[:, : 1 + network.guides]
-        answers = [network(seen.flip(axes)).flip(axes) for axes in network.mirrors]
-        whole = (noisy - sum(answers) / len(answers)) * mask
+        whole = (noisy - network((image * mask)[:, : 1 + network.guides])) * mask
     assert torch.allclose(boxed, whole, atol=1e-5)
     rows, columns = brain_box(mask, 3)
     assert (rows, columns) == (slice(41, 59), slice(37, 63))

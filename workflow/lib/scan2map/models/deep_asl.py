@@ -33,7 +33,6 @@ class DeepAsl(nn.Module):
     """
 
     guides = 0  # images of anatomy that it wants beside the difference images
-    mirrors = ((),)  # axes along which its input is mirrored; its answer is the mean over all
 
     def __init__(self, channels: int = 1, filters: int = 48, layers: int = 8):
         super().__init__()

@@ -22,7 +22,6 @@ class DilatedDenoiser(nn.Module):
     """
 
     guides = 0
-    mirrors = ((),)
 
     def __init__(self, channels: int = 1, filters: int = 64):
         super().__init__()

@@ -71,7 +71,6 @@ class GuidedDenoiser(nn.Module):
     """
 
     guides = GUIDES
-    mirrors = ((), (2,), (3,), (2, 3))
 
     def __init__(self, channels: int = 1, filters: int = 48, layers: int = 8):
         super().__init__()

@@ -54,12 +54,6 @@ def estimate_noise(network: nn.Module, given: torch.Tensor, tile: int | None = N
     return noise
 
 
-def mirrored_noise(network: nn.Module, given: torch.Tensor, tile: int | None = None) -> torch.Tensor:
-    """Mean of :func:`estimate_noise` over mirrored images: what a network does to one side it does to the other."""
-    found = (torch.flip(estimate_noise(network, torch.flip(given, axes), tile), axes) for axes in network.mirrors)
-    return sum(found) / len(network.mirrors)
-
-
 def brain_box(mask: torch.Tensor, halo: int) -> tuple[slice, slice]:
     """The smallest box (y, x) around all brain of a batch (batch, 1, y, x), with a halo."""
     inside = mask[:, 0].amax(0) > 0
@@ -76,7 +70,7 @@ def denoise(
     """Denoised difference images, 0 outside the brain; only the box around the brain is computed.
 
     Args:
-        network: estimates noise; it sees each slice in the mirrorings that it names.
+        network: estimates noise.
         noisy: difference images in network units (batch, channels, y, x).
         guide: anatomy (batch, 3, y, x), 0 outside the brain.
         mask: brain (batch, 1, y, x), 0 or 1.
@@ -86,5 +80,5 @@ def denoise(
     clean = torch.zeros_like(noisy)
     inside = (noisy * mask)[:, :, rows, columns]
     given = with_guide(network, inside, guide[:, :, rows, columns])
-    clean[:, :, rows, columns] = inside - mirrored_noise(network, given, tile)
+    clean[:, :, rows, columns] = inside - estimate_noise(network, given, tile)
     return clean * mask
