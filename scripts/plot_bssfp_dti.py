@@ -10,7 +10,7 @@ def main(smk):
         plot_validation(
             smk.input.tables, smk.input.histories,
             {"": smk.input.package, **dict(zip(smk.params.shown, smk.input.others, strict=True))},
-            smk.input.test, own=smk.params.variant,
+            smk.input.test,
             elements=smk.output.elements, scalars=smk.output.scalars, errors=smk.output.errors,
             losses=smk.output.losses, spread=smk.output.spread,
         )  # fmt: skip

@@ -6,9 +6,7 @@ BSSFP_TRAININGS = [
     "multi",
     "single",
     "single_cycle",
-    "single_cycle_single",
     "t1w",
-    "t1w_single",
 ]
 BSSFP_MAPS = ["template", "t1w", "autoencoder"]
 
@@ -62,7 +60,6 @@ rule plot_bssfp_dti:
         runtime=10,
     params:
         shown=BSSFP_MAPS,
-        variant=LEARNING.own("bssfp_dti"),
         step_version=step_version("plot_bssfp_dti"),
     script:
         "../../scripts/plot_bssfp_dti.py"

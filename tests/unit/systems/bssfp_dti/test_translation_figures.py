@@ -9,6 +9,7 @@ import torch
 
 from scan2map.systems import load_system
 from scan2map.systems.bssfp_dti import figures
+from scan2map.systems.bssfp_dti.mean_brain import packed
 from scan2map.training.dataset import save_subject
 
 SUFFIXES = {"": 1.0, "_p1": 0.1, "_p25": 0.5, "_p75": 2.0, "_p99": 5.0, "_mean": 1.2, "_sd": 0.4}
@@ -17,7 +18,7 @@ SUFFIXES = {"": 1.0, "_p1": 0.1, "_p25": 0.5, "_p75": 2.0, "_p99": 5.0, "_mean":
 @pytest.fixture(scope="module")
 def table():
     rows = [
-        {"subject": subject, "variant": variant or "multi", "method": "network", "condition": "", "roi": roi,
+        {"subject": subject, "variant": variant, "method": "network", "condition": "", "roi": roi,
          "metric": metric + suffix, "value": value * factor, "unit": "1", "n": 9}
         for subject, value in (("a", 1.0), ("b", 3.0)) for variant, *_ in figures.BARS for roi in figures.TISSUES
         for metric, _ in figures.PANELS for suffix, factor in SUFFIXES.items()
@@ -26,7 +27,7 @@ def table():
 
 
 def test_bars_are_means_over_subjects_with_the_quartiles(table):
-    found = figures.bar_numbers(table, "multi").set_index(["metric", "line", "roi"])
+    found = figures.bar_numbers(table).set_index(["metric", "line", "roi"])
     assert len(found) == len(figures.PANELS) * len(figures.BARS) * 3
     row = found.loc[("axial_angle", "12 cycles, multi-stage", "WM")]
     assert row.tolist() == pytest.approx([2.0, 1.0, 4.0])
@@ -67,9 +68,10 @@ def test_every_figure_is_written_with_its_numbers(table, arrays, settings, const
 
     def load(name):
         torch.manual_seed(1)
-        design = {"design": "template"} if name == "template" else {}
+        design = {"design": "template", "prior_points": 4} if name == "template" else {"prior_points": 4}
         chosen = settings(modality=modalities[name], network=design, stages={"course": "single"})
-        network = load_system("bssfp_dti").network(chosen, constants).eval()
+        facts = constants | {"mean_brain": packed(np.random.default_rng(1).uniform(0.4, 0.6, (6, 4, 4, 4)))}
+        network = load_system("bssfp_dti").network(chosen, facts).eval()
         return SimpleNamespace(settings=chosen, normalisation=constants, members=(network,))
 
     monkeypatch.setattr("scan2map.training.package.load_package", load)
@@ -80,7 +82,7 @@ def test_every_figure_is_written_with_its_numbers(table, arrays, settings, const
     names = {name: tmp_path / f"{name}.svg" for name in ("elements", "scalars", "errors", "losses")}
     packages = {name: name for name in figures.MAP_COLUMNS}
     spread = tmp_path / "distributions.tsv"
-    figures.plot_validation(["t"], [history], packages, [path], own="multi", **names, spread=spread)
+    figures.plot_validation(["t"], [history], packages, [path], **names, spread=spread)
     for picture in names.values():
         assert picture.stat().st_size > 5000
         assert picture.with_suffix(".png").is_file()

@@ -28,7 +28,7 @@ def make_job(arrays, settings, tmp_path):
     def job(folder):
         model = check_block("model", {}, load_schema("model"))
         model["training"] |= {"max_steps": STEPS, "checkpoint_every_steps": 1, "batch_size": 1, "learning_rate": 0.01}
-        model["settings"] = settings(stages=shares, patches={"validation": 1})
+        model["settings"] = settings(stages=shares, patches={"validation": 1}, network={"prior_points": 4})
         where = tmp_path / folder
         names = {"weights": "weights.safetensors", "summary": "summary.json", "history": "history.tsv"}
         results = {name: str(where / file) for name, file in names.items()}

@@ -70,12 +70,6 @@ def test_each_stage_moves_its_own_weights_at_its_own_rate(make, monkeypatch, bat
     assert [rate for _, rate in seen] == pytest.approx([0.01] * 5 + [0.001] * 5)
 
 
-def test_the_mean_brain_learns_with_the_body_and_stands_still_with_it(make, monkeypatch, batch):
-    run = Run(make(network={"prior_points": 4}), monkeypatch)
-    seen = [rooms(run.step(batch)[0]) for _ in range(6)]
-    assert ["prior" in one for one in seen] == [True] * 3 + [False] * 2 + [True]
-
-
 def test_a_single_stage_moves_everything_from_the_start(make, monkeypatch, batch):
     run = Run(make(stages={"course": "single"}), monkeypatch)
     assert set(run.module.network.heads) == {"pc_bssfp"}

@@ -22,7 +22,6 @@ from torch.nn import functional
 ELEMENTS = 6
 ACTIVATION = ("PRELU", {"init": 0.25})
 PLACE_CHANNELS = 3
-LATTICE_GAIN = 10.0  # a lattice learns so much faster than the weights of a network
 MIDDLE = 0.5  # of a representation scaled to 0 to 1: no off-diagonal elements, from where a network starts
 DEEPEST_FACTOR = 16  # BasicUNet halves the image four times: sides must be multiples of this
 
@@ -63,8 +62,8 @@ class TensorGenerator(nn.Module):
         widths: features of the five levels and of the last layer, as MONAI's BasicUNet.
         norm, head_norm: normalisation of the body and of the heads, ``batch`` or ``instance``.
         dropout: share of features dropped in the body.
-        prior_points: points along each axis of a tensor image of the mean brain, which learns beside the body and which
-            the body corrects; 0 for none.
+        prior: mean representation of the training heads (6, x, y, z) over the box of the template, which the body
+            corrects; ``None`` for none.
     """
 
     staged = True  # heads can be trained apart from the body
@@ -77,25 +76,20 @@ class TensorGenerator(nn.Module):
         norm: str,
         head_norm: str,
         dropout: float,
-        prior_points: int = 0,
+        prior: torch.Tensor | None = None,
     ):
         super().__init__()
         self.channels = dict(channels)
-        self.prior = TemplateTensor((prior_points,) * 3) if prior_points else None
-        more = PLACE_CHANNELS + ELEMENTS if prior_points else 0
+        self.prior = None if prior is None else TemplateTensor(prior, learned=False)
+        more = 0 if prior is None else PLACE_CHANNELS + ELEMENTS
         self.heads = nn.ModuleDict({name: InputHead(count, head_width, head_norm) for name, count in channels.items()})
         self.body = BasicUNet(
             spatial_dims=3, in_channels=head_width + more, out_channels=ELEMENTS, features=tuple(widths),
             act=ACTIVATION, norm=norm, dropout=dropout,
         )  # fmt: skip
-        nn.init.constant_(self.body.final_conv.bias, 0 if prior_points else MIDDLE)
-        if prior_points:
+        nn.init.constant_(self.body.final_conv.bias, MIDDLE if prior is None else 0)
+        if prior is not None:
             nn.init.zeros_(self.body.final_conv.weight)
-
-    @property
-    def shared(self) -> list[nn.Module]:
-        """What every modality uses: body, and prior where there is one."""
-        return [self.body] if self.prior is None else [self.body, self.prior]
 
     def expected(self, image: torch.Tensor, modality: str) -> torch.Tensor | None:
         """What the prior says at the image's places (batch, 6, x, y, z); ``None`` without a prior."""
@@ -108,8 +102,7 @@ class TensorGenerator(nn.Module):
         features = self.heads[modality](image[:, :count])
         if self.prior is None:
             return self.body(features)
-        # The prior learns by its own loss: what the body wants must not bend it.
-        expected = self.expected(image, modality).detach()
+        expected = self.expected(image, modality)
         return expected + self.body(torch.cat([features, image[:, count:], expected], dim=1))
 
 
@@ -139,22 +132,26 @@ class VoxelwiseNetwork(nn.Module):
 class TemplateTensor(nn.Module):
     """One tensor image in template space, read where a voxel lies in the template (a baseline that sees no signal).
 
-    Its values are parameters; an L1 loss over the training subjects makes them the median representation.
+    Where they are learned, an L1 loss over the training subjects makes its values the median representation.
 
     Args:
-        shape: voxels of the lattice that spans −1 to 1 of the template coordinates.
+        lattice: values (6, x, y, z) that span −1 to 1 of the template coordinates, to begin from.
+        learned: whether they are parameters; else they are constants that are not saved with the weights.
     """
 
     staged, prior = False, None
 
-    def __init__(self, shape: Sequence[int]):
+    def __init__(self, lattice: torch.Tensor, learned: bool = True):
         super().__init__()
-        self.lattice = nn.Parameter(torch.zeros((1, ELEMENTS, *shape)))
+        if learned:
+            self.lattice = nn.Parameter(lattice[None].clone())
+        else:
+            self.register_buffer("lattice", lattice[None].clone(), persistent=False)
 
     def forward(self, image: torch.Tensor, modality: str) -> torch.Tensor:
         """Representation at template coordinates (batch, 3, x, y, z), each −1 to 1; ``modality`` is ignored."""
         points = image.float().movedim(1, -1).flip(-1)
-        lattice = (MIDDLE + LATTICE_GAIN * self.lattice).expand(len(image), -1, -1, -1, -1)
+        lattice = self.lattice.expand(len(image), -1, -1, -1, -1)
         return functional.grid_sample(lattice, points, padding_mode="border", align_corners=True)
 
 

@@ -110,10 +110,10 @@ class BssfpDti:
         save_subject(output, arrays, **facts)
 
     def normalisation(self, train, settings):
-        """Ranges of the channels and of the tensor elements."""
+        """Ranges of the channels and of the tensor elements, and the mean brain."""
         from scan2map.systems.bssfp_dti.data import normalisation
 
-        return normalisation(train)
+        return normalisation(train, settings)
 
     def training_set(self, train, settings, seed):
         """Patches: sessions, place, turn and disturbance by the sample's number."""
@@ -133,7 +133,7 @@ class BssfpDti:
         """The generator of the settings' design."""
         from scan2map.systems.bssfp_dti.designs import make_network
 
-        return make_network(settings)
+        return make_network(settings, normalisation)
 
     def module(self, settings, normalisation, training):
         """Adversarial training in stages."""

@@ -143,7 +143,7 @@ def evaluate_package(package: Package, test: Sequence[Path], settings: Mapping[s
     """
     translators = [Translator(member, package.settings, package.normalisation, device) for member in package.members]
     protocol, rows = settings["evaluation"], []
-    for path in test:
+    for path in test[: protocol["subjects"]]:
         subject = path.name.removeprefix("sub-").removesuffix(".safetensors")
         arrays, _ = load_subject(path)
         found = list(_prediction_rows(translators, arrays, protocol))

@@ -17,15 +17,13 @@ if TYPE_CHECKING:
 
     from scan2map.training.package import Package
 
-# Variant ("" is the system's own), words, colour (Okabe and Ito, 2008), hatched for the single stage.
+# Variant, words, colour (Okabe and Ito, 2008), hatched for the single stage.
 BARS = (
     ("autoencoder", "tensor autoencoder", "#999999", False),
-    ("", "12 cycles, multi-stage", "#0072b2", False),
+    ("multi", "12 cycles, multi-stage", "#0072b2", False),
     ("single", "12 cycles, single stage", "#0072b2", True),
     ("single_cycle", "one cycle, multi-stage", "#56b4e9", False),
-    ("single_cycle_single", "one cycle, single stage", "#56b4e9", True),
     ("t1w", "T1w, multi-stage", "#e69f00", False),
-    ("t1w_single", "T1w, single stage", "#e69f00", True),
     ("template", "template, registered", "#000000", False),
 )
 PANELS = (
@@ -46,12 +44,12 @@ ELEMENT_RANGE = {"diagonal": ("viridis", (0.0, 2.0)), "off": ("coolwarm", (-0.4,
 COLOUR_NAMES = ("red", "green", "blue")
 
 
-def bar_numbers(table: pd.DataFrame, own: str) -> pd.DataFrame:
+def bar_numbers(table: pd.DataFrame) -> pd.DataFrame:
     """Median error of each input and course by tissue: mean over held-out subjects, and quartiles within a subject."""
     rows = table[table["method"].eq("network") & table["roi"].isin(TISSUES)]
     parts = []
     for variant, words, *_ in BARS:
-        chosen = rows[rows["variant"] == (variant or own)]
+        chosen = rows[rows["variant"] == variant]
         for metric, _ in PANELS:
             means = {
                 name: chosen[chosen["metric"] == metric + suffix].groupby("roi")["value"].mean()
@@ -206,7 +204,7 @@ def plot_maps(numbers: pd.DataFrame, names: Sequence[str], *, colours: bool = Fa
 
 
 def plot_validation(
-    tables: Sequence, histories: Sequence, packages: Mapping[str, str], test: Sequence, *, own: str,
+    tables: Sequence, histories: Sequence, packages: Mapping[str, str], test: Sequence, *,
     elements, scalars, errors, losses, spread,
 ) -> None:  # fmt: skip
     """Draw all figures; beside each lies a table of its numbers.
@@ -216,7 +214,6 @@ def plot_validation(
         histories: history tables of trainings.
         packages: folders of the packages by the variant's name in ``MAP_COLUMNS``.
         test: data-set files of the held-out heads.
-        own: the system's own variant.
         elements, scalars, errors, losses: pictures to write.
         spread: table to write, the errors of every variant and region as distributions.
     """
@@ -224,7 +221,7 @@ def plot_validation(
 
     maps = map_numbers({name: load_package(folder) for name, folder in packages.items()}, Path(test[0]))
     table = pd.concat([read_table(path) for path in tables], ignore_index=True)
-    bars, parts = bar_numbers(table, own), loss_numbers(histories)
+    bars, parts = bar_numbers(table), loss_numbers(histories)
     of_elements = maps["map"].isin(ELEMENTS)
     for path, numbers, figure in (
         (elements, maps[of_elements], plot_maps(maps, list(ELEMENTS))),

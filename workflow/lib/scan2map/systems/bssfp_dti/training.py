@@ -85,8 +85,8 @@ class TranslationModule(TrainedModule):
 
     def begin_stage(self, stage: Stage) -> None:
         """Freeze or free the body; a frozen body's normalisation stands still too."""
-        for part in self.network.shared if self.network.staged else []:
-            part.requires_grad_(not stage.heads_only).train(not stage.heads_only)
+        if self.network.staged:
+            self.network.body.requires_grad_(not stage.heads_only).train(not stage.heads_only)
         if self.given_features is not None:
             self.given_features.eval()
 
@@ -109,8 +109,7 @@ class TranslationModule(TrainedModule):
         if self._learns_features:
             parts |= self._learn_features(others.pop(0), target)
         parts |= self.generator_losses(predicted, target, image, batch["mask"], stage.modality)
-        parts |= self._prior_loss(placed, target, batch["mask"], stage)
-        self._descend(generator, parts["loss"] + parts.get("prior", 0) * self.weights["prior"], self.network)
+        self._descend(generator, parts["loss"], self.network)
         self.steps_done += 1
         self.record("train", parts)
 
@@ -143,12 +142,6 @@ class TranslationModule(TrainedModule):
     def placed(self, image: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The image with the places behind its channels, if the network has a prior that asks for them."""
         return torch.cat([image, batch["place"]], dim=1) if self.network.prior is not None else image
-
-    def _prior_loss(self, placed, target, mask, stage: Stage) -> dict[str, torch.Tensor]:
-        """How far the mean brain alone is off; it stands still with the body."""
-        if self.network.prior is None or stage.heads_only:
-            return {}
-        return {"prior": masked_l1(self.network.expected(placed, stage.modality), target, mask)}
 
     def generator_losses(self, predicted, target, image, mask, modality: str) -> dict[str, torch.Tensor]:
         """The parts of the generator's loss and their weighted sum ``loss``."""
