@@ -40,6 +40,7 @@ def test_a_study_makes_the_figures_of_its_systems_and_says_why_not_the_others():
     reasons = {item.system: item.reason for item in absent(figures, ["dwi_vae"])}
     assert "learning.systems" in reasons["asl_denoise"]
     assert "dwi_vae" not in reasons
+    assert "draws no figure" in absent(figures, ["own"])[-1].reason
 
 
 @pytest.mark.parametrize(

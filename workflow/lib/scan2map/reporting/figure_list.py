@@ -106,4 +106,5 @@ def absent(figures: FigureList, systems: Sequence[str]) -> list[Absent]:
     missing = [Absent(entry.system, entry.title, outside) for entry in figures.entries if entry.system not in systems]
     known = {entry.system for entry in figures.entries}
     nothing = "the project draws no figure of this system yet; its validation table, if there is one, is below"
-    return missing + [Absent(system, "all", nothing) for system in figures.documents if system not in known]
+    others = [system for system in dict.fromkeys([*systems, *figures.documents]) if system not in known]
+    return missing + [Absent(system, "all", nothing) for system in others]
