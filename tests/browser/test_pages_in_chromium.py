@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from report_study import BOOTSTRAP, REPORT_SETTINGS, SERIES, make_session
+from report_study import BOOTSTRAP, REPORT_SETTINGS, SERIES, inventory_row, make_session
 from synthetic_tree import VALUES
 
 from scan2map.evaluation.roi_table import gather_rois
@@ -22,8 +22,10 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--headless", "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
-    "--hide-scrollbars", "--virtual-time-budget=60000",
+    "--hide-scrollbars", "--virtual-time-budget=12000",
 )  # fmt: skip
+SCRIPT = "<script>window.pwned = 1</script>"
+ODD_SERIES = [SERIES[1] | {"number": "3", "description": name} for name in (SCRIPT, "a_very_long_name" * 30)]
 PROBE = """
 const lit = (canvas) => {  // pixels of the last drawing, read before the browser composes it
   const copy = document.createElement("canvas");
@@ -41,7 +43,10 @@ const started = async (id) => {
   return figure;
 };
 async function probe(found) {
-  await wait(1500);
+  await wait(300);
+  found.pwned = window.pwned === 1;
+  found.series = [...document.querySelectorAll("#series tbody th")].map((cell) => cell.textContent);
+  found.title = document.querySelector(".kicker").textContent;
   const compare = document.querySelector("#opposed-b0 .compare");
   found.live = compare.classList.contains("live");
   const shown = () => [...compare.querySelectorAll(".shot")].map((shot) => getComputedStyle(shot).visibility);
@@ -50,7 +55,7 @@ async function probe(found) {
   found.chosen = shown();
   const played = new Set();
   compare.querySelector(".flicker").click();
-  for (let step = 0; step < 8; step += 1) { played.add(shown().indexOf("visible")); await wait(350); }
+  for (let step = 0; step < 5; step += 1) { played.add(shown().indexOf("visible")); await wait(350); }
   found.played = [...played].sort();
   compare.querySelector(".flicker").click();
   const press = (key) => compare.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
@@ -113,6 +118,9 @@ async function probe(found) {
 GROUP_PROBE = """
 async function probe(found) {
   found.saved = [];
+  found.pwned = window.pwned === 1;
+  found.sessions = [...document.querySelectorAll(".sessions tbody th")].map((cell) => cell.textContent);
+  found.links = [...document.querySelectorAll(".chart a")].map((link) => link.getAttribute("href"));
   URL.createObjectURL = (blob) => { found.pending = blob.text().then((text) => found.saved.push(text)); return "#"; };
   const rating = document.querySelector("#rating");
   rating.querySelector("details").open = true;
@@ -148,7 +156,9 @@ addEventListener("load", async () => {
 });
 </script>
 """
-WATCH = """<script>
+# A small stage: there is no graphics card here.
+WATCH = """<style>.stage { height: 10rem !important; width: 32rem; }</style>
+<script>
 window.problems = [];
 addEventListener("error", (event) => window.problems.push(event.message));
 addEventListener("unhandledrejection", (event) => window.problems.push(String(event.reason)));
@@ -179,8 +189,8 @@ def page(tmp_path_factory):
         subject="01",
         session="1",
         inventory=tree.inventory,
-        series=SERIES,
-        study={"title": "Study", "kind": "phantom"},
+        series=SERIES + ODD_SERIES,
+        study={"title": f"Study {SCRIPT}", "kind": "phantom"},
         settings=REPORT_SETTINGS,
     )
     return out
@@ -204,8 +214,8 @@ def visit(chromium, page, width, probe=PROBE):
     probed.write_text(text)
     profile = f"--user-data-dir={page.parent / f'profile-{width}'}"
     picture = f"--screenshot={screenshots() / f'{page.stem}-{width}.png'}"
-    command = [chromium, *FLAGS, profile, picture, f"--window-size={width},1400", "--dump-dom", probed.as_uri()]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    command = [chromium, *FLAGS, profile, picture, f"--window-size={width},1000", "--dump-dom", probed.as_uri()]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=400, check=True)
     verdict = re.search(r'<pre id="verdict">(.*?)</pre>', answer.stdout, re.DOTALL)
     assert verdict, answer.stderr[-2000:]
     assert verdict[1], "the page's script did not finish"
@@ -219,6 +229,18 @@ def found(chromium, page):
 
 def test_no_script_fails(found):
     assert found["errors"] == []
+
+
+def test_names_that_look_like_code_are_text(found, group):
+    assert not found["pwned"]
+    assert not group["pwned"]
+    assert {row["description"] for row in ODD_SERIES} <= set(found["series"])
+    assert SCRIPT in found["title"]
+    assert any(SCRIPT in text for text in group["sessions"])
+
+
+def test_points_of_the_group_page_lead_to_the_sessions(group):
+    assert {"sub-01_ses-1.html", "sub-02_ses-1.html"} <= set(group["links"])
 
 
 def test_one_picture_of_four_shows_and_buttons_choose(found):
@@ -245,6 +267,7 @@ def group(chromium, tmp_path_factory):
     trees = [make_session(folder / "s", subject) for subject in ("01", "02")]
     gather_rois([tree.files["rois"] for tree in trees], folder / "rois.tsv")
     rows = [row for tree in trees for row in tree.inventory]
+    rows.append(inventory_row("anat", "failed", "no image", subject=SCRIPT))
     lines = [list(rows[0]), *(list(row.values()) for row in rows)]
     (folder / "inventory.tsv").write_text("\n".join("\t".join(line) for line in lines))
     files = {"inventory": folder / "inventory.tsv", "rois": folder / "rois.tsv", "scanner": [], "targets": []}
@@ -273,8 +296,10 @@ def test_saved_exclusions_are_what_the_intake_reads(group, tmp_path):
 
 
 def test_tables_are_sorted_by_click_and_key(group):
-    assert group["up"] == ["sub-01", "ascending"]
-    assert group["down"] == ["sub-02", "descending"]
+    assert group["up"][1] == "ascending"
+    assert group["down"][1] == "descending"
+    assert group["up"][0] != group["down"][0]
+    assert {"sub-02", "sub-01"} & {group["up"][0], group["down"][0]}
 
 
 def place_of(readout):
