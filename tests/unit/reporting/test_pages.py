@@ -120,7 +120,7 @@ def test_every_number_is_the_cell_that_it_names(session_tree, tmp_path_factory):
     session_tree.files["group"] = group
     text = write_page(session_tree, out)
     session_tree.files.pop("group")
-    assert "GM, all sessions" in text
+    assert "GM median (all sessions)" in text
     assert check_cells(text, out) > 100
     numbers = re.findall(r'<td class="number"([^>]*)>[^<]*\d', text.partition('id="series"')[0])
     assert all("data-source" in attributes for attributes in numbers)

@@ -136,23 +136,28 @@ def _range(low: float, high: float, unit: str, *sources: str) -> Cell:
 
 
 def tissue_grid(table: pd.DataFrame, group: GroupRange | None = None) -> Grid:
-    """Tissue part of the ROI table as metrics by tissues: median, its range over the study, and mean ± sd."""
+    """Tissue part of the ROI table as metrics by tissues: median with its range over the study, and mean ± sd."""
     values, sources, regions, metrics, units = _pivot(table)
     header = ["Map"]
     for roi in regions:
-        header += [f"{roi} median", *[f"{roi}, all sessions"] * (group is not None), f"{roi} mean ± sd"]
+        header += [f"{roi} median" + " (all sessions)" * (group is not None), f"{roi} mean ± sd"]
     rows = []
     for metric in metrics:
         cells = [with_unit(metric_name(metric), units[metric])]
         for roi in regions:
             median, mean, sd = (values.get((roi, metric, name), np.nan) for name in ("median", "mean", "sd"))
             places = [sources.get((roi, metric, name), "") for name in ("median", "mean", "sd")]
-            cells.append(Cell(number(median), places[0]))
-            cells += [group.cells.get((roi, metric), "–")] if group else []
+            cells.append(_beside(number(median), places[0], group, (roi, metric)))
             spread = f" ± {number(sd, 2)}" if np.isfinite(sd) else ""
             cells.append(Cell(number(mean) + spread, " ".join(filter(None, places[1:]))))
         rows.append(tuple(cells))
     return Grid(tuple(header), tuple(rows))
+
+
+def _beside(text: str, source: str, group: GroupRange | None, key: tuple[str, str]) -> Cell:
+    """A median with the range over the study in brackets, where there is one."""
+    others = group.cells.get(key) if group else None
+    return Cell(f"{text} ({others})", f"{source} {others.source}".strip()) if others else Cell(text, source)
 
 
 def region_grid(table: pd.DataFrame, group: GroupRange | None = None) -> Grid:
@@ -162,9 +167,7 @@ def region_grid(table: pd.DataFrame, group: GroupRange | None = None) -> Grid:
 
     def median(roi: str, metric: str) -> Cell:
         key = (roi, metric, "median")
-        others = group.cells.get((roi, metric)) if group else None
-        text = number(values.get(key, np.nan)) + (f" ({others})" if others else "")
-        return Cell(text, " ".join(filter(None, (sources.get(key, ""), others.source if others else ""))))
+        return _beside(number(values.get(key, np.nan)), sources.get(key, ""), group, (roi, metric))
 
     rows = ((_region_name(roi), *(median(roi, metric) for metric in metrics)) for roi in regions)
     return Grid(header, tuple(rows))
