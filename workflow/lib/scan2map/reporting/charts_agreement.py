@@ -84,9 +84,7 @@ def calibration_chart(
     """
     across, up = Scale(0, 1, LEFT, WIDTH - RIGHT), Scale(0, 1, HEIGHT - BOTTOM, TOP + 14)
     parts = _axes(across, up, "nominal level", "share inside") + _legend(list(lines))
-    parts.append(
-        f'<line class="median" x1="{across(0):.1f}" y1="{up(0):.1f}" x2="{across(1):.1f}" y2="{up(1):.1f}"/>'
-    )
+    parts.append(f'<line class="median" x1="{across(0):.1f}" y1="{up(0):.1f}" x2="{across(1):.1f}" y2="{up(1):.1f}"/>')
     for place, (name, rows) in enumerate(lines.items()):
         colour = f"c{place % COLOURS}"
         path = " ".join(f"{across(level):.1f},{up(share):.1f}" for level, share, *_ in rows)
