@@ -29,7 +29,7 @@ AFFINE_LEVELS_MM = (8.0, 4.0)
 POINT_COLUMNS = ("index", "name", "x_mm", "y_mm", "z_mm")
 
 
-def load_template(resolution_mm: float) -> Image:
+def load_template(resolution_mm: int) -> Image:
     """The brain of the ICBM152 2009 template (T1-weighted, 0 outside the brain), from the nilearn package.
 
     Source: Fonov et al. 2011, NeuroImage 54:313.
