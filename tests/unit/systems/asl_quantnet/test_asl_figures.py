@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from scan2map.reporting.plots import save_figure
+from scan2map.reporting.plots import image_of_voxels, save_figure
 from scan2map.systems.asl_quantnet import figures
 
 
@@ -60,7 +60,7 @@ def test_maps_figure_shows_every_voxel_it_is_given():
         for name in ("cbf", "att") for y in range(3, 9) for x in range(2, 8)
     ]  # fmt: skip
     numbers = pd.DataFrame(rows)
-    picture = figures._picture(numbers[numbers["map"] == "cbf"], "network")
+    picture = image_of_voxels(numbers[numbers["map"] == "cbf"], "network", border=1)
     assert picture[1, 1] == 5.0  # the first voxel, y 3 and x 2, one voxel off the edge
     assert picture[2, 4] == 9.0
     assert int((picture == picture).sum()) == 36

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from scan2map.reporting.plots import image_of_voxels
 from scan2map.systems import load_system
 from scan2map.systems.dwi_vae import figures
 from scan2map.systems.dwi_vae.measured import load_scan
@@ -70,7 +71,7 @@ def test_figures_of_a_head(untrained, vae_file, tmp_path):
 
 def test_a_picture_has_each_voxel_in_its_place():
     rows = pd.DataFrame({"x": [4, 6], "y": [2, 3], "truth": [1.0, 2.0]})
-    image = figures.picture(rows, "truth")
+    image = image_of_voxels(rows, "truth")
     assert image.shape == (2, 3)
     assert image[0, 0] == 1.0
     assert image[1, 2] == 2.0

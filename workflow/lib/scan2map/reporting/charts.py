@@ -90,13 +90,14 @@ def text(x: float, y: float, words: str, *, anchor: str = "middle", extra: str =
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{extra}>{escape(words)}</text>'
 
 
-def _horizontal_grid(scale: Scale, label: str) -> list[str]:
+def horizontal_grid(scale: Scale, label: str, *, width: float, count: int) -> list[str]:
+    """Lines across a chart at about ``count`` values, with their numbers, and the title of that axis."""
     parts = []
-    for value in ticks(scale.low, scale.high, 4):
+    for value in ticks(scale.low, scale.high, count):
         y = scale(value)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{width - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(text(LEFT - 6, y + 4, f"{value:g}", anchor="end"))
-    middle = (TOP + HEIGHT - BOTTOM) / 2
+    middle = (scale.start + scale.end) / 2
     parts.append(text(14, middle, label, extra=f' transform="rotate(-90 14 {middle:.1f})"'))
     return parts
 
@@ -116,7 +117,7 @@ def line_chart(
     places = np.arange(len(next(iter(values.values())))) if x is None else np.asarray(x, dtype=float)
     vertical = Scale(*limits(np.concatenate(list(values.values()))), HEIGHT - BOTTOM, TOP)
     horizontal = Scale(float(places[0]), float(max(places[-1], places[0] + 1)), LEFT, WIDTH - RIGHT)
-    parts = _horizontal_grid(vertical, y_label)
+    parts = horizontal_grid(vertical, y_label, width=WIDTH, count=4)
     for value in filter(float.is_integer, ticks(horizontal.low, horizontal.high, 8)):
         parts.append(text(horizontal(value), HEIGHT - BOTTOM + 16, f"{value:g}"))
     parts.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 3, x_label))

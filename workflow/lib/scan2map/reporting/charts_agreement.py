@@ -7,23 +7,31 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from markupsafe import Markup, escape
 
-from scan2map.reporting.charts import BOTTOM, COLOURS, LEFT, RIGHT, TOP, Point, Scale, circle, limits, svg, text, ticks
+from scan2map.reporting.charts import (
+    BOTTOM,
+    COLOURS,
+    LEFT,
+    RIGHT,
+    TOP,
+    Point,
+    Scale,
+    circle,
+    horizontal_grid,
+    limits,
+    svg,
+    text,
+    ticks,
+)  # fmt: skip
 
 WIDTH, HEIGHT = 440, 300
 LEGEND_STEP = 90
 
 
 def _axes(across: Scale, up: Scale, x_label: str, y_label: str) -> list[str]:
-    parts = []
-    for value in ticks(up.low, up.high, 5):
-        y = up(value)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(text(LEFT - 6, y + 4, f"{value:g}", anchor="end"))
+    parts = horizontal_grid(up, y_label, width=WIDTH, count=5)
     for value in ticks(across.low, across.high, 5):
         parts.append(text(across(value), HEIGHT - BOTTOM + 16, f"{value:g}"))
-    middle = (TOP + HEIGHT - BOTTOM) / 2
     parts.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 3, x_label))
-    parts.append(text(14, middle, y_label, extra=f' transform="rotate(-90 14 {middle:.1f})"'))
     return parts
 
 

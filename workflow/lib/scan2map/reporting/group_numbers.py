@@ -15,11 +15,11 @@ import pandas as pd
 
 from scan2map.evaluation.bland_altman import bland_altman
 from scan2map.evaluation.intervals import bootstrap_interval, subject_values
+from scan2map.evaluation.maps import TISSUES
 from scan2map.reporting.tracing import sources_of
 from scan2map.systems import load_system
 from scan2map.training.files import PredictedMap
 
-TISSUES = ("GM", "WM", "CSF")
 # Errors against the truth that models and conventional estimates are compared by.
 MEASURES = ("root_mean_square_error", "bias")
 COVERAGE = "coverage_"

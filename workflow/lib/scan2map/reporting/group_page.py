@@ -15,11 +15,12 @@ from markupsafe import Markup
 
 from scan2map.derivative_tables import write_frame
 from scan2map.evaluation.long_table import read_table
+from scan2map.evaluation.maps import TISSUES
 from scan2map.provenance import commit, sidecar_path, software_versions
 from scan2map.reporting.charts import Point, strip_plot
 from scan2map.reporting.downloads import downloads
 from scan2map.reporting.group_models import ModelView, model_view
-from scan2map.reporting.group_numbers import DICTIONARY, TISSUES, group_numbers
+from scan2map.reporting.group_numbers import DICTIONARY, group_numbers
 from scan2map.reporting.numbers import (
     Grid,
     comparison_grids,

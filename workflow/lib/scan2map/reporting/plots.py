@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from scan2map.reporting.page import REPORT_FOLDER
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
     from matplotlib.figure import Figure
 
 STYLE = REPORT_FOLDER / "assets" / "figures.mplstyle"
@@ -24,6 +26,25 @@ def pyplot():
 
     plt.style.use(STYLE)
     return plt
+
+
+def image_of_voxels(rows: pd.DataFrame, column: str, *, border: int = 0) -> np.ndarray:
+    """The voxels of a table as an image.
+
+    Args:
+        rows: with columns ``x``, ``y`` (whole numbers) and ``column``.
+        column: what the image shows.
+        border: empty voxels around the outermost ones.
+
+    Returns:
+        Image (y, x) that is as large as the voxels reach; NaN where the table has none.
+    """
+    import numpy as np
+
+    x, y = (rows[axis] - rows[axis].min() + border for axis in ("x", "y"))
+    image = np.full((y.max() + 1 + border, x.max() + 1 + border), np.nan)
+    image[y, x] = rows[column]
+    return image
 
 
 def save_figure(figure: Figure, path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
+from scan2map.evaluation.maps import TISSUES
 from scan2map.provenance import commit, software_versions
 from scan2map.reporting.lineage import lineage_of, read_sidecar
 from scan2map.reporting.methods import load_methods, methods_text
@@ -34,7 +35,6 @@ from scan2map.systems import load_system
 
 RANGE = re.compile(r"(?:above )?(?P<low>-?[\d.]+)(?: to (?P<high>-?[\d.]+))?")
 COMPARISONS = ("truth", "scanner")
-TISSUES = ("GM", "WM", "CSF")
 
 
 def write_subject_page(

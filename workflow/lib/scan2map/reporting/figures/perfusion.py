@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from scan2map.derivative_tables import read_frame
 from scan2map.errors import DataError
+from scan2map.evaluation.maps import TISSUES
 from scan2map.images import load_image
 from scan2map.preprocess.asl.difference import recorded_differences
 from scan2map.preprocess.asl.metadata import load_labelling
@@ -17,7 +18,6 @@ from scan2map.reporting.figures.scenes import Style, load_mask
 from scan2map.reporting.mosaic import DPI, INK, OUTLINES
 from scan2map.reporting.pictures import Picture, picture_of
 
-TISSUES = ("GM", "WM", "CSF")
 # A voxel belongs to a tissue from this fraction on.
 TISSUE_FRACTION = 0.7
 LEAST_VOXELS = 20

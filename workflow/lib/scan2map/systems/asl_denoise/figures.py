@@ -14,7 +14,7 @@ from scan2map.evaluation.agreement import root_mean_square_error
 from scan2map.evaluation.bland_altman import bland_altman
 from scan2map.evaluation.long_table import write_table
 from scan2map.models.guided_denoiser import tissue_regression
-from scan2map.reporting.plots import pyplot, save_figure
+from scan2map.reporting.plots import image_of_voxels, pyplot, save_figure
 from scan2map.systems.asl_denoise.baselines import gaussian
 from scan2map.systems.asl_denoise.labelling import consensus_map
 from scan2map.systems.asl_denoise.protocol import NETWORK, REGRESSION_WIDTH_VOXELS, psnr
@@ -63,12 +63,6 @@ def slice_numbers(scene: Scene, images: Mapping[str, torch.Tensor]) -> pd.DataFr
     return pd.concat(parts, ignore_index=True)
 
 
-def _picture(rows: pd.DataFrame, column: str) -> np.ndarray:
-    image = np.full((rows["y"].max() + 2, rows["x"].max() + 2), np.nan)
-    image[rows["y"], rows["x"]] = rows[column]
-    return image[rows["y"].min() - 1 :, rows["x"].min() - 1 :]
-
-
 def _caption(name: str, found: pd.Series, true: pd.Series) -> str:
     if name == "deltam":
         return f"{psnr(found.to_numpy(), true.to_numpy()):.1f} dB"
@@ -83,7 +77,9 @@ def plot_slices(numbers: pd.DataFrame) -> Figure:
         rows = numbers[numbers["map"] == name]
         for axes, column in zip(line, columns, strict=True):
             colours = "gray" if name == "deltam" else "magma"
-            shown = axes.imshow(_picture(rows, column), origin="lower", cmap=colours, vmin=0, vmax=highest)
+            shown = axes.imshow(
+                image_of_voxels(rows, column, border=1), origin="lower", cmap=colours, vmin=0, vmax=highest
+            )
             axes.set(xticks=[], yticks=[], title=column if name == "deltam" else "")
             if column != TRUTH:
                 words = _caption(name, rows[column], rows[TRUTH])

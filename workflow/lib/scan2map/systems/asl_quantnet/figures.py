@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scan2map.evaluation.long_table import read_table, write_table
-from scan2map.reporting.plots import pyplot, save_figure
+from scan2map.reporting.plots import image_of_voxels, pyplot, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -115,13 +115,6 @@ def _columns(images: Sequence, place: int, y: np.ndarray, x: np.ndarray) -> dict
     return dict(zip(MAP_COLUMNS, slices, strict=True))
 
 
-def _picture(rows: pd.DataFrame, column: str) -> np.ndarray:
-    y, x = (rows[axis] - rows[axis].min() + 1 for axis in ("y", "x"))
-    image = np.full((y.max() + 2, x.max() + 2), np.nan)
-    image[y, x] = rows[column]
-    return image
-
-
 def plot_maps(numbers: pd.DataFrame) -> Figure:
     """Two rows of four maps: CBF and ATT; the standard deviation has a scale of its own."""
     figure, panels = pyplot().subplots(2, 4, figsize=(9.6, 5.0), layout="constrained")
@@ -130,7 +123,9 @@ def plot_maps(numbers: pd.DataFrame) -> Figure:
         rows = numbers[numbers["map"] == name]
         for axes, column in zip(line, MAP_COLUMNS, strict=True):
             limit = spread if column == MAP_COLUMNS[-1] else highest
-            image = axes.imshow(_picture(rows, column), origin="lower", cmap=colours, vmin=0, vmax=limit)
+            image = axes.imshow(
+                image_of_voxels(rows, column, border=1), origin="lower", cmap=colours, vmin=0, vmax=limit
+            )
             axes.set(title=column, xticks=[], yticks=[])
             if column in MAP_COLUMNS[-2:]:
                 figure.colorbar(image, ax=axes, shrink=0.8, label=label)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scan2map.evaluation.long_table import read_table, write_table
-from scan2map.reporting.plots import pyplot, save_figure
+from scan2map.reporting.plots import image_of_voxels, pyplot, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -157,14 +157,6 @@ def slice_values(tensors: np.ndarray) -> dict[str, np.ndarray]:
     return found | dict(zip(COLOUR_NAMES, colours.T, strict=True))
 
 
-def picture(rows: pd.DataFrame, column: str) -> np.ndarray:
-    """The voxels of a column as an image (y, x); NaN outside."""
-    x, y = (rows[axis] - rows[axis].min() for axis in ("x", "y"))
-    image = np.full((y.max() + 1, x.max() + 1), np.nan)
-    image[y, x] = rows[column]
-    return image
-
-
 def _display(name: str) -> tuple[str, tuple[float, float]]:
     if name in SCALARS:
         return SCALARS[name]
@@ -188,11 +180,11 @@ def plot_maps(numbers: pd.DataFrame, names: Sequence[str], *, colours: bool = Fa
         map_colours, (low, high) = _display(name)
         rows = numbers[numbers["map"] == name]
         for axes, column in zip(line, columns, strict=True):
-            shown = axes.imshow(picture(rows, column), origin="lower", cmap=map_colours, vmin=low, vmax=high)
+            shown = axes.imshow(image_of_voxels(rows, column), origin="lower", cmap=map_colours, vmin=low, vmax=high)
         figure.colorbar(shown, ax=line[-1], shrink=0.8)
         line[0].set_ylabel(f"{name} (10⁻³ mm²/s)" if name != "FA" else name)
     for axes, column in zip(panels[-1], columns, strict=True) if colours else ():
-        parts = [picture(numbers[numbers["map"] == name], column) for name in COLOUR_NAMES]
+        parts = [image_of_voxels(numbers[numbers["map"] == name], column) for name in COLOUR_NAMES]
         axes.imshow(np.nan_to_num(np.stack(parts, axis=-1)).clip(0, 1), origin="lower")
     if colours:
         panels[-1][0].set_ylabel("direction")

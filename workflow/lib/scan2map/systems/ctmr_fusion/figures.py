@@ -12,7 +12,7 @@ import pandas as pd
 from scan2map.evaluation.calibration import BINS
 from scan2map.evaluation.lesion_scores import NO_LESION, STRATA_ML
 from scan2map.evaluation.long_table import read_table, write_table
-from scan2map.reporting.plots import pyplot, save_figure
+from scan2map.reporting.plots import image_of_voxels, pyplot, save_figure
 from scan2map.systems.ctmr_fusion.composite import roi_composite
 
 if TYPE_CHECKING:
@@ -96,14 +96,6 @@ def image_numbers(fused: Mapping[str, Fused]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _picture(rows: pd.DataFrame, column: str) -> np.ndarray:
-    """The voxels of a column as an image (y, x); NaN outside."""
-    x, y = (rows[axis] - rows[axis].min() for axis in ("x", "y"))
-    image = np.full((y.max() + 1, x.max() + 1), np.nan)
-    image[y, x] = rows[column]
-    return image
-
-
 def plot_images(numbers: pd.DataFrame) -> Figure:
     """One row per stratum, one column per image; the expert's lesion is outlined."""
     strata = list(numbers["stratum"].unique())
@@ -111,9 +103,9 @@ def plot_images(numbers: pd.DataFrame) -> Figure:
     figure, panels = pyplot().subplots(len(strata), len(COLUMNS), figsize=size, layout="constrained", squeeze=False)
     for line, stratum in zip(panels, strata, strict=True):
         rows = numbers[numbers["stratum"] == stratum]
-        expert = np.nan_to_num(_picture(rows, "expert"))
+        expert = np.nan_to_num(image_of_voxels(rows, "expert"))
         for axes, (column, (_, colours)) in zip(line, COLUMNS.items(), strict=True):
-            shown = axes.imshow(_picture(rows, column), origin="lower", **colours)
+            shown = axes.imshow(image_of_voxels(rows, column), origin="lower", **colours)
             axes.set(xticks=[], yticks=[], facecolor="black")
             axes.grid(visible=False)
             if column in ("fused", "lesion") and expert.any():

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scan2map.evaluation.long_table import read_table, write_table
-from scan2map.reporting.plots import pyplot, save_figure
+from scan2map.reporting.plots import image_of_voxels, pyplot, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,14 +110,6 @@ def map_numbers(packages: Mapping[str, Package], path: Path) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def picture(rows: pd.DataFrame, column: str) -> np.ndarray:
-    """The voxels of a column as an image (y, x); NaN outside."""
-    x, y = (rows[axis] - rows[axis].min() for axis in ("x", "y"))
-    image = np.full((y.max() + 1, x.max() + 1), np.nan)
-    image[y, x] = rows[column]
-    return image
-
-
 def plot_maps(numbers: pd.DataFrame) -> Figure:
     """D, its error, K and its error; one scale per row."""
     size = (1.5 * len(MAP_COLUMNS) + 0.8, 3.7 * len(SHOWN))
@@ -125,7 +117,7 @@ def plot_maps(numbers: pd.DataFrame) -> Figure:
     lines = zip(panels[::2], panels[1::2], SHOWN.items(), strict=True)
     for values, errors, (name, (label, colours, limits, _)) in lines:
         rows = numbers[numbers["map"] == name]
-        images = {column: picture(rows, column) for column in MAP_COLUMNS}
+        images = {column: image_of_voxels(rows, column) for column in MAP_COLUMNS}
         wrong = {column: image - images["truth"] for column, image in images.items() if column != "truth"}
         _map_row(figure, values, images, label, cmap=colours, vmin=limits[0], vmax=limits[1])
         _map_row(
