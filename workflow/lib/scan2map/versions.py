@@ -24,9 +24,10 @@ STEP_VERSIONS: dict[str, int] = {
     "evaluate_asl_denoise": 2,
     "plot_denoised": 2,
     "tabulate_denoising": 2,
-    "train_ctmr_fusion": 2,
-    "predict_ctmr_fusion": 2,
-    "evaluate_ctmr_fusion": 2,
+    "prepare_fusion": 2,
+    "train_ctmr_fusion": 3,
+    "predict_ctmr_fusion": 3,
+    "evaluate_ctmr_fusion": 3,
 }
 
 

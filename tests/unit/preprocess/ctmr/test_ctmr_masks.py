@@ -48,8 +48,16 @@ def test_intensities_are_anchored_inside_the_brain_and_clipped_outside():
     values[brain] = np.linspace(100, 200, 100)
     scaled = normalise_in_brain(values, brain)
     assert scaled.max() == scaled[10, 10, 0] == 2
-    assert np.quantile(scaled[brain], 0.5) == pytest.approx(0.0, abs=1e-5)
+    assert np.quantile(scaled[brain], [0.01, 0.5]) == pytest.approx([-2, -0.5], abs=1e-3)
     assert normalise_in_brain(7 * values + 3, brain) == pytest.approx(scaled, abs=1e-4)
+
+
+def test_a_small_bright_lesion_is_not_cut_off():
+    brain = np.ones((20, 20, 1), bool)
+    values = np.random.default_rng(1).uniform(80, 160, brain.shape)
+    values[:1, :2] = 200  # half a percent of the brain, brighter than the rest
+    scaled = normalise_in_brain(values, brain)
+    assert scaled[0, 0, 0] > np.delete(scaled.ravel(), [0, 1]).max() + 0.5
 
 
 def test_a_brain_without_contrast_is_an_error():

@@ -36,7 +36,7 @@ def lesion_place():
     return inside
 
 
-def head(image):
+def head(image, brain):
     """Bright is lesion."""
     return torch.sigmoid(3 * (image - 1))
 
@@ -82,7 +82,7 @@ def test_the_lesion_head_speaks_from_the_midpoint_on():
     assert torch.equal(early, guided(regions(), done=0.49))
     inside = lesion_place() > 0
     assert float((late - early)[inside].mean()) > 0
-    assert float(head(late)[inside].mean()) > float(head(early)[inside].mean())
+    assert float(head(late, None)[inside].mean()) > float(head(early, None)[inside].mean())
 
 
 def test_without_a_predicted_lesion_there_is_no_lesion_term():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from scan2map.models.fusion_diffusion import FusionDiffusion, slices, stacks
+from scan2map.models.fusion_diffusion import FusionDiffusion, in_slabs, slices, stacks
 from scan2map.systems.ctmr_fusion import evaluate, training
 from scan2map.training.stream import generator
 
@@ -63,7 +63,7 @@ def test_the_one_pass_network_sees_neither_noise_nor_time(fusion_head, fusion_se
 
 
 def test_the_lesion_head_sees_neighbouring_slices(fusion_settings):
-    network = FusionDiffusion(fusion_settings["network"], 3).eval()
+    network = FusionDiffusion(fusion_settings["network"], 3, 8).eval()
     image = torch.zeros(1, 1, 16, 16, 8)
     changed = image.clone()
     changed[..., 3] = 1
@@ -72,47 +72,93 @@ def test_the_lesion_head_sees_neighbouring_slices(fusion_settings):
     assert float(difference[4]) > 0
 
 
-def test_every_part_of_the_loss_learns(fusion_head, fusion_settings):
-    network = training.build_network(fusion_settings)
-    module = training.FusionModule(network, OPTIONS, fusion_settings)
-    batch = batch_of(fusion_head, fusion_settings)
-    optimiser = torch.optim.Adam(network.parameters(), 1e-2)
+def learn(module, losses, batch, names, rate=1e-2):
+    """Shares of the first losses that are left after some steps."""
+    optimiser = torch.optim.Adam(module.network.parameters(), rate)
     history = []
     for _ in range(20):
         torch.manual_seed(3)
-        parts = module.losses(batch)
+        parts = losses(batch)
         parts["loss"].backward()
         optimiser.step()
         optimiser.zero_grad()
-        history.append({name: float(value.detach()) for name, value in parts.items()})
-    assert all(history[-1][name] < 0.97 * history[0][name] for name in ("image", "lesion_fused", "lesion_stacked"))
+        history.append({name: float(parts[name].detach()) for name in names})
+    return [history[-1][name] / history[0][name] for name in names]
+
+
+def test_every_part_of_the_loss_learns(fusion_head, fusion_settings):
+    module = training.FusionModule(training.build_network(fusion_settings), OPTIONS, fusion_settings)
+    batch = batch_of(fusion_head, fusion_settings)
+    assert learn(module, module.image_losses, batch, ("image", "similarity"))[0] < 0.97
+    assert max(learn(module, module.head_losses, batch, ("lesion_fused", "lesion_stacked"))) < 0.97
+
+
+def test_the_denoiser_learns_first_and_stands_still_while_the_heads_learn(fusion_head, fusion_settings):
+    module = training.FusionModule(training.build_network(fusion_settings), OPTIONS, fusion_settings)
+    batch = batch_of(fusion_head, fusion_settings, 1)
+    learning = {}
+    for name, losses in (("denoiser", module.image_losses), ("lesion", module.head_losses)):
+        module.zero_grad()
+        losses(batch)["loss"].backward()
+        learning[name] = {key.split(".")[0] for key, one in module.network.named_parameters() if one.grad is not None}
+    assert learning == {"denoiser": {"denoiser"}, "lesion": {"lesion", "lesion_stacked"}}
+    assert module.first_steps == 5
+    assert set(module.losses(batch)) == {"loss", "image", "similarity"}
+
+
+def test_each_stage_has_a_decay_of_its_own(fusion_settings):
+    options = {"schedule": "cosine", "warmup_steps": 2, "max_steps": 20}
+    module = training.FusionModule(training.build_network(fusion_settings), options, fusion_settings)
+    rates = [module.rate(step) for step in range(20)]
+    assert rates[:10] == rates[10:]
+    assert rates[0] == 0.5
+    assert rates[9] < 0.1
+
+
+def test_heads_learn_from_images_of_the_last_half_of_the_sampling(fusion_head, fusion_settings, monkeypatch):
+    module = training.FusionModule(training.build_network(fusion_settings), OPTIONS, fusion_settings)
+    batch, times = batch_of(fusion_head, fusion_settings), []
+    monkeypatch.setattr(module.network, "forward", lambda noisy, seen, time: times.append(time) or noisy)
+    for _ in range(20):
+        module.head_losses(batch)
+    assert 300 < int(torch.cat(times).max()) < 500
 
 
 def test_without_lesion_weight_the_heads_do_not_learn(fusion_head, fusion_settings):
     fusion_settings["loss"]["lesion"] = 0.0
     network = training.build_network(fusion_settings)
-    training.FusionModule(network, OPTIONS, fusion_settings).losses(batch_of(fusion_head, fusion_settings))[
-        "loss"
-    ].backward()
+    batch = batch_of(fusion_head, fusion_settings)
+    training.FusionModule(network, OPTIONS, fusion_settings).head_losses(batch)["loss"].backward()
     assert all(not weight.grad.any() for weight in network.lesion.parameters() if weight.grad is not None)
 
 
-def test_calibration_gives_intervals_that_cover_and_honest_probabilities(fusion_settings):
-    torch.manual_seed(1)
-    network = training.build_network(fusion_settings)
-    shape = (1, 1, 24, 24, 8)
-    target = torch.randn(shape)
-    shared = 0.2 * torch.randn(shape)  # what all draws get wrong alike
-    drawn = target + shared + 0.01 * torch.randn(4, *shape)
-    brain = torch.ones(shape)
-    boldness = 3.0
-    network.lesion = torch.nn.Identity()
-    truth = (torch.rand(shape) < torch.sigmoid(drawn.mean(0) / boldness)).float()
-    training.calibrate(network, drawn, target, truth, brain)
-    assert float(network.temperature) == pytest.approx(boldness, rel=0.25)
-    width = training.standard_deviation(network, drawn)
-    covered = ((drawn.mean(0) - target).abs() < 1.645 * width).float().mean()
-    assert float(covered) == pytest.approx(0.9, abs=0.02)
+def test_a_long_stack_is_read_in_slabs_as_deep_as_those_that_were_learned_from():
+    depths = []
+    images = torch.randn(1, 1, 4, 4, 20)
+    found = in_slabs(lambda part: depths.append(part.shape[-1]) or part, images, 6)
+    assert torch.allclose(found, images, atol=1e-6)
+    assert set(depths) == {6}
+    assert torch.equal(in_slabs(lambda part: 2 * part, images[..., :6], 6), 2 * images[..., :6])
+
+
+def test_nothing_outside_the_brain_reaches_the_lesion_heads(fusion_head, fusion_settings):
+    batch, network = batch_of(fusion_head, fusion_settings, 1), training.build_network(fusion_settings).eval()
+    other = torch.where(batch["brain"] > 0, batch["target"], torch.randn_like(batch["target"]))
+    with torch.no_grad():
+        first, second = (network.lesion_probability(image, batch["brain"]) for image in (batch["target"], other))
+    assert torch.equal(first, second)
+    assert not first[batch["brain"] == 0].any()
+
+
+def test_the_share_of_the_ct_reaches_both_ends(fusion_settings):
+    """A sigmoid alone leaves a little CT in all of the brain, and a little MRI in all bone."""
+    network = training.build_network(fusion_settings).eval()
+    seen = torch.stack([torch.full((8, 8, 8), value) for value in (0.2, 0.5, 0.9)])[None]
+    for share, expected in ((-2.0, 0.2), (2.0, 0.9)):
+        network.denoiser.forward = lambda images, time, share=share: torch.stack(
+            [torch.full_like(images[:, 0], share), torch.zeros_like(images[:, 0])], dim=1
+        )
+        assert network(seen[:, :1], seen, torch.tensor([5])).unique().item() == pytest.approx(expected)
 
 
 def test_draws_differ_and_repeat(fusion_head, fusion_settings):

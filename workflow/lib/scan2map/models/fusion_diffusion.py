@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -17,8 +17,12 @@ GROUPS = 8
 POOLED_FEATURES = 32
 # Bone is a matter of yes or no: the share of the CT changes this much faster than the network's last layer.
 SHARPNESS = 4.0
-NORMAL_50, NORMAL_90 = 0.6745, 1.6449  # half-widths of the 50 % and 90 % intervals of a normal distribution
+# The sigmoid is stretched by this much beyond 0 and 1 and cut there (Louizos et al. 2018, ICLR): a share of exactly 0
+# is in reach, where a sigmoid alone leaves a hundredth of the CT everywhere in the brain.
+STRETCH = 0.02
 LESION_PRIOR = -4.0  # logit of the share of lesion before anything is learned
+OUTSIDE = -2.0  # what the lesion heads see outside the brain
+SPREAD_CLASSES = 8  # classes of voxels, by the spread of their draws, with intervals of their own
 
 
 class LesionHead(nn.Module):
@@ -90,11 +94,13 @@ class FusionDiffusion(nn.Module):
     Args:
         settings: block ``network``.
         channels: images of the condition.
+        slab_slices: slices that the lesion heads see at once. They are normalised over what they see, so that a whole
+            head is shown to them in overlapping slabs of the depth that they learned from.
     """
 
-    def __init__(self, settings: Mapping[str, Any], channels: int):
+    def __init__(self, settings: Mapping[str, Any], channels: int, slab_slices: int):
         super().__init__()
-        self.design, self.dimensions = settings["design"], settings["dimensions"]
+        self.design, self.dimensions, self.slab_slices = settings["design"], settings["dimensions"], slab_slices
         pooled, widths = self.design == "pooled", tuple(settings["channels"])
         levels = [False] * (len(widths) - 1) + [pooled]
         self.denoiser = DiffusionModelUNet(
@@ -115,9 +121,12 @@ class FusionDiffusion(nn.Module):
         self.lesion_stacked = LesionHead(channels, settings["lesion_width"])
         # Set on the validation part at the end of training: probabilities and intervals mean what they say.
         self.register_buffer("temperature", torch.ones(()))
-        self.register_buffer("interval_scale", torch.ones(()))
-        self.register_buffer("interval_floor", torch.zeros(()))
-        self.register_buffer("interval_half", torch.tensor(NORMAL_50 / NORMAL_90))
+        self.register_buffer("spread_edges", torch.zeros(SPREAD_CLASSES - 1))
+        self.register_buffer("half_width_50", torch.zeros(SPREAD_CLASSES))
+        self.register_buffer("half_width_90", torch.zeros(SPREAD_CLASSES))
+        # What counts as lesion: probability from which on, and the volume below which a piece is noise.
+        self.register_buffer("lesion_threshold", torch.tensor(0.5))
+        self.register_buffer("lesion_smallest_ml", torch.zeros(()))
 
     def forward(self, noisy: torch.Tensor, condition: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
         """The clean image, −1 to 1 but for errors.
@@ -140,16 +149,49 @@ class FusionDiffusion(nn.Module):
             words = [encoder(condition[:, i : i + 1]) for i, encoder in enumerate(self.encoders)]
             return self.denoiser(noisy, time, context=torch.stack(words, dim=1))
         share, rest = self.denoiser(torch.cat([noisy, condition], dim=1), time).chunk(2, dim=1)
-        weight = torch.sigmoid(SHARPNESS * share)
+        weight = ((1 + 2 * STRETCH) * torch.sigmoid(SHARPNESS * share) - STRETCH).clamp(0, 1)
         return (1 - weight) * condition[:, :1] + weight * condition[:, -1:] + rest
 
-    def lesion_probability(self, fused: torch.Tensor) -> torch.Tensor:
-        """Calibrated probability of lesion from a fused image, (batch, 1, x, y, z)."""
-        return torch.sigmoid(self.lesion(fused) / self.temperature)
+    def fused_logits(self, fused: torch.Tensor, brain: torch.Tensor) -> torch.Tensor:
+        """Logits of lesion from a fused image (−2 to 2) and the mask of the brain, (batch, 1, x, y, z)."""
+        return in_slabs(self.lesion, _inside(fused, brain), self.slab_slices)
 
-    def stacked_probability(self, condition: torch.Tensor) -> torch.Tensor:
+    def stacked_logits(self, sources: torch.Tensor, brain: torch.Tensor) -> torch.Tensor:
+        """The same from the MRI and CT that it was made of, (batch, channels, x, y, z), −2 to 2."""
+        return in_slabs(self.lesion_stacked, _inside(sources, brain), self.slab_slices)
+
+    def lesion_probability(self, fused: torch.Tensor, brain: torch.Tensor) -> torch.Tensor:
+        """Calibrated probability of lesion from a fused image, 0 outside the brain."""
+        return torch.sigmoid(self.fused_logits(fused, brain) / self.temperature) * (brain > 0)
+
+    def stacked_probability(self, sources: torch.Tensor, brain: torch.Tensor) -> torch.Tensor:
         """The same from the MRI and CT that it was made of."""
-        return torch.sigmoid(self.lesion_stacked(condition) / self.temperature)
+        return torch.sigmoid(self.stacked_logits(sources, brain) / self.temperature) * (brain > 0)
+
+
+def _inside(images: torch.Tensor, brain: torch.Tensor) -> torch.Tensor:
+    """Images with nothing outside the brain: skull and scalp are as bright as a lesion."""
+    return torch.where(brain > 0, images, OUTSIDE)
+
+
+def in_slabs(head: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, depth: int) -> torch.Tensor:
+    """What a head says of a stack, (batch, 1, x, y, z): mean over slabs of some slices that overlap by half.
+
+    Args:
+        head: from (batch, channels, x, y, depth) to (batch, 1, x, y, depth).
+        images: (batch, channels, x, y, z).
+        depth: slices of a slab; a stack of no more is one slab.
+    """
+    count = images.shape[-1]
+    if count <= depth:
+        return head(images)
+    starts = sorted({*range(0, count - depth, max(1, depth // 2)), count - depth})
+    total, seen = images.new_zeros((len(images), 1, *images.shape[2:])), images.new_zeros(count)
+    for first in starts:
+        found = head(images[..., first : first + depth])
+        total = total + functional.pad(found, (first, count - depth - first))
+        seen[first : first + depth] += 1
+    return total / seen
 
 
 def slices(stack: torch.Tensor) -> torch.Tensor:

@@ -8,8 +8,9 @@ from scipy import ndimage
 from scan2map.errors import DataError
 from scan2map.images import Image
 
-# Share of the brain's voxels below and above the two ends of the scale.
-DARK, BRIGHT = 0.01, 0.99
+# The scale of an MRI: the darkest hundredth of the brain lies at one end, its median below the middle, so that lesions,
+# which are brighter than any tissue, are not cut off: at the 99th percentile they looked like the brightest cortex.
+DARK, DARK_LEVEL, MIDDLE_LEVEL = 0.01, -2.0, -0.5
 CORNERS = ndimage.generate_binary_structure(3, 3)
 
 
@@ -45,7 +46,7 @@ def inside_skull(bone: np.ndarray) -> np.ndarray:
 
 
 def normalise_in_brain(values: np.ndarray, brain: np.ndarray) -> np.ndarray:
-    """Intensities on the scale of a CT window: the 1st percentile inside the brain at −2, the 99th at 2, clipped.
+    """Intensities on the scale of a CT window: 1st percentile inside the brain at −2, median at −0.5, clipped at ±2.
 
     Args:
         values: MRI, (x, y, z).
@@ -55,13 +56,14 @@ def normalise_in_brain(values: np.ndarray, brain: np.ndarray) -> np.ndarray:
         DataError: the brain is empty or uniform.
     """
     inside = values[brain]
-    low, high = np.quantile(inside, [DARK, BRIGHT]) if inside.size else (0.0, 0.0)
-    if high <= low:
+    low, middle = np.quantile(inside, [DARK, 0.5]) if inside.size else (0.0, 0.0)
+    if middle <= low:
         raise DataError(
-            "The MRI has no contrast inside the brain", found=f"{inside.size} voxels, {low:g} to {high:g}",
+            "The MRI has no contrast inside the brain", found=f"{inside.size} voxels, {low:g} to {middle:g}",
             remedy="look at the MRI and at the brain mask on its grid",
         )  # fmt: skip
-    return (4 * np.clip((values - low) / (high - low), 0, 1) - 2).astype(np.float32)
+    scaled = DARK_LEVEL + (MIDDLE_LEVEL - DARK_LEVEL) * (values - low) / (middle - low)
+    return np.clip(scaled, -2, 2).astype(np.float32)
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> float:

@@ -16,13 +16,15 @@ from scan2map.evaluation import calibration
 from scan2map.evaluation.fusion_scores import fusion_scores, psnr_inside, ssim_inside
 from scan2map.evaluation.lesion_scores import lesion_scores, stratum
 from scan2map.evaluation.model_table import model_table
-from scan2map.models.fusion_diffusion import NORMAL_50, NORMAL_90, FusionDiffusion
+from scan2map.models.fusion_diffusion import FusionDiffusion
 from scan2map.preprocess.ctmr.hounsfield import BONE_WINDOW, apply_window
 from scan2map.systems.ctmr_fusion.cohort import load_heads
 from scan2map.systems.ctmr_fusion.composite import simple_fusions
-from scan2map.systems.ctmr_fusion.guidance import FIRST_LESION, Regions, make_guide
+from scan2map.systems.ctmr_fusion.guidance import Regions, make_guide
+from scan2map.systems.ctmr_fusion.lesions import lesion_mask
 from scan2map.systems.ctmr_fusion.scenes import Scene, draw_scene
-from scan2map.systems.ctmr_fusion.training import NO_JITTER, SCALE, condition, draw_images, standard_deviation
+from scan2map.systems.ctmr_fusion.training import NO_JITTER, SCALE, condition, draw_images
+from scan2map.systems.ctmr_fusion.uncertainty import NORMAL_50, NORMAL_90, half_widths
 from scan2map.training.evaluate import subject_of
 from scan2map.training.stream import generator
 
@@ -87,11 +89,24 @@ def as_tensors(case: Case, windows: str, device) -> torch.Tensor:
 def regions_of(network: FusionDiffusion, case: Case, seen: torch.Tensor) -> Regions:
     """What guidance knows of a case; the lesion is the stacked head's, never the expert's."""
 
-    def tensor(values: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[None, None].to(seen.device)
+    scene, device = case.scene, seen.device
+    parts = [tensor(values, device) for values in (scene.mri, case.bone_ct, scene.brain, scene.bone)]
+    probability = network.stacked_probability(SCALE * seen, parts[2])[0, 0].cpu().numpy()
+    return Regions(*parts, tensor(found_lesions([network], probability, scene.voxel_mm), device))
 
-    lesion = (network.stacked_probability(SCALE * seen) >= FIRST_LESION).float()
-    return Regions(*map(tensor, (case.scene.mri, case.bone_ct, case.scene.brain, case.scene.bone)), lesion)
+
+def tensor(values: np.ndarray, device) -> torch.Tensor:
+    """A volume (x, y, z) as the networks take it, (1, 1, x, y, z)."""
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[None, None].to(device)
+
+
+def found_lesions(members: Sequence[FusionDiffusion], probability: np.ndarray, voxel_mm) -> np.ndarray:
+    """The mask of what counts as lesion, by the mean of the rules that the members chose on their validation scans."""
+    threshold, smallest_ml = (
+        float(np.mean([float(getattr(network, name)) for network in members]))
+        for name in ("lesion_threshold", "lesion_smallest_ml")
+    )
+    return lesion_mask(probability, voxel_mm, threshold, smallest_ml)
 
 
 class Scorer:
@@ -121,28 +136,33 @@ class Scorer:
 
     def probabilities(self, images: torch.Tensor, case: Case) -> tuple[np.ndarray, np.ndarray]:
         """Lesion probability on the fused images, and on MRI and CT stacked: means over draws and members."""
-        per_member = images.unflatten(0, (len(self.members), -1))
+        brain = tensor(case.scene.brain, self.device)
         fused = [
-            network.lesion_probability(part.flatten(0, 1))
-            for network, part in zip(self.members, per_member, strict=True)
+            network.lesion_probability(part.flatten(0, 1), brain.expand(len(part), -1, -1, -1, -1))
+            for network, part in self._by_member(images)
         ]
         seen = SCALE * as_tensors(case, self.settings["windows"], self.device)
-        stacked = [network.stacked_probability(seen) for network in self.members]
+        stacked = [network.stacked_probability(seen, brain) for network in self.members]
         return tuple(torch.cat(parts).mean(0)[0].cpu().numpy() for parts in (fused, stacked))
 
-    def uncertainty(self, images: torch.Tensor) -> np.ndarray:
-        """Standard deviation of the mean image, (x, y, z)."""
-        per_member = images.unflatten(0, (len(self.members), -1))
-        parts = [standard_deviation(network, part) for network, part in zip(self.members, per_member, strict=True)]
-        within = torch.stack(parts).square().mean(0)
-        between = per_member.mean(1).var(0) if len(self.members) > 1 else 0.0
-        return (within + between).sqrt()[0, 0].cpu().numpy()
+    def _by_member(self, images: torch.Tensor) -> Iterator[tuple[FusionDiffusion, torch.Tensor]]:
+        """Each member with its images (draws, 1, 1, x, y, z)."""
+        return zip(self.members, images.unflatten(0, (len(self.members), -1)), strict=True)
 
     def spreads(self, images: torch.Tensor) -> dict[float, np.ndarray]:
         """Standard deviations whose normal intervals are the calibrated 50 % and 90 % ones, (x, y, z) by level."""
-        spread = self.uncertainty(images)
-        half = np.mean([float(network.interval_half) for network in self.members])
-        return {0.5: half * NORMAL_90 / NORMAL_50 * spread, 0.9: spread}
+        widths = [half_widths(network, part) for network, part in self._by_member(images)]
+        means = torch.stack([part.mean(0) for _, part in self._by_member(images)])
+        between = means.var(0) if len(self.members) > 1 else torch.zeros_like(means[0])
+        return {
+            level: (torch.stack([width[level] / normal for width in widths]).square().mean(0) + between)
+            .sqrt()[0, 0].cpu().numpy()
+            for level, normal in ((0.5, NORMAL_50), (0.9, NORMAL_90))
+        }  # fmt: skip
+
+    def uncertainty(self, images: torch.Tensor) -> np.ndarray:
+        """Standard deviation of the mean image, that of its 90 % interval, (x, y, z)."""
+        return self.spreads(images)[0.9]
 
 
 def _row(
@@ -162,9 +182,10 @@ def _image_rows(case: Case, method: str, image: np.ndarray, condition: str = "")
         yield _row(case, method, name, value, condition, "bone" if name == "bone_psnr" else "brain")
 
 
-def _lesion_rows(case: Case, method: str, probability: np.ndarray) -> Iterator[dict]:
+def _lesion_rows(scorer: Scorer, case: Case, method: str, probability: np.ndarray) -> Iterator[dict]:
     scene = case.scene
-    scores = lesion_scores(probability >= FIRST_LESION, scene.lesion, scene.voxel_mm)
+    found = found_lesions(scorer.members, probability, scene.voxel_mm)
+    scores = lesion_scores(found, scene.lesion, scene.voxel_mm)
     for name, value in scores.items():
         yield _row(case, method, name, value, case.stratum, "lesion", int(scene.lesion.sum()))
         if case.stratum not in ("no lesion", "below 1 ml"):
@@ -188,13 +209,13 @@ def images_and_lesions(scorer: Scorer, case: Case) -> Iterator[dict]:
     if scorer.members[0].design != "one_pass":
         guided = scorer.draw(case, 1, guided=True)
         yield from _image_rows(case, "network_guided", guided[0, 0, 0].cpu().numpy())
-        yield from _lesion_rows(case, "network_guided", scorer.probabilities(guided, case)[0])
+        yield from _lesion_rows(scorer, case, "network_guided", scorer.probabilities(guided, case)[0])
     for name, image in simple_fusions(scene.mri, case.bone_ct, scene.bone).items():
         yield from _image_rows(case, name, image)
     yield from _image_rows(case, "target", case.target)
     fused, stacked = scorer.probabilities(images, case)
-    yield from _lesion_rows(case, "network", fused)
-    yield from _lesion_rows(case, "stacked", stacked)
+    yield from _lesion_rows(scorer, case, "network", fused)
+    yield from _lesion_rows(scorer, case, "stacked", stacked)
     yield from _coverage_rows(scorer, case, images)
 
 

@@ -77,7 +77,7 @@ def fuse(case: Case, package: Package, one_pass: Package, settings: Mapping[str,
         "composite": roi_composite(scene.mri, case.bone_ct, scene.bone),
         "one_pass": plain.mean(0)[0, 0].numpy(),
         "fused": drawn.mean(0)[0, 0].numpy(),
-        "lesion": scorer.probabilities(drawn, case)[0] * scene.brain,
+        "lesion": scorer.probabilities(drawn, case)[0],
         "uncertainty": scorer.uncertainty(drawn),
     }
     return Fused(case, images)

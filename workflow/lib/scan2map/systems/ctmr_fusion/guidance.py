@@ -12,7 +12,8 @@ from scan2map.systems.ctmr_fusion.similarity import dissimilarity
 
 MIDPOINT = 0.5
 SURFACE_WEIGHT = 0.1
-FIRST_LESION = 0.5  # probability from which on a voxel of the stacked prediction counts as lesion
+
+Head = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class Preset(NamedTuple):
@@ -57,23 +58,21 @@ def lesion_loss(probability: torch.Tensor, lesion: torch.Tensor) -> torch.Tensor
     return DiceLoss(include_background=True)(probability, lesion) + SURFACE_WEIGHT * surface
 
 
-def region_losses(
-    image: torch.Tensor, regions: Regions, preset: Preset, head: Callable[[torch.Tensor], torch.Tensor] | None
-) -> dict[str, torch.Tensor]:
+def region_losses(image: torch.Tensor, regions: Regions, preset: Preset, head: Head | None) -> dict[str, torch.Tensor]:
     """Weighted losses of Algorithm 1, lines 11 to 13, each a number.
 
     Args:
         image: predicted fused image, −2 to 2.
         regions: of the same place.
         preset: weights.
-        head: lesion probability of an image; ``None`` before the midpoint.
+        head: lesion probability of an image and its brain; ``None`` before the midpoint.
     """
     parts = {
         "brain": preset.brain * dissimilarity(image, regions.mri, regions.brain).sum(),
         "bone": preset.bone * dissimilarity(image, regions.bone_ct, regions.bone).sum(),
     }
     if head is not None and bool(regions.lesion.any()):
-        parts["lesion"] = preset.lesion * lesion_loss(head(image), regions.lesion.to(image.dtype))
+        parts["lesion"] = preset.lesion * lesion_loss(head(image, regions.brain), regions.lesion.to(image.dtype))
     return parts
 
 
@@ -83,7 +82,7 @@ def _voxels(regions: Regions, part: str) -> torch.Tensor:
 
 
 def make_guide(
-    regions: Regions, settings: Mapping[str, Any], head: Callable[[torch.Tensor], torch.Tensor]
+    regions: Regions, settings: Mapping[str, Any], head: Head
 ) -> Callable[[torch.Tensor, float], torch.Tensor]:
     """The change that a sampling step adds to its image (Algorithm 1, line 15): −η Σ ∇L.
 
@@ -94,7 +93,8 @@ def make_guide(
     Args:
         regions: of the place.
         settings: block ``guidance``: ``preset``, ``step_size``.
-        head: lesion probability of a fused image; it speaks from the midpoint of the sampling on (lines 7 and 8).
+        head: lesion probability of a fused image and its brain; it speaks from the midpoint of the sampling on (lines
+            7 and 8).
 
     Returns:
         A function of the clean image (−1 to 1) and the share of steps done.

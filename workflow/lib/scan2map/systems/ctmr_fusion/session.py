@@ -84,12 +84,11 @@ def predict_session(package, inputs: Mapping[str, Path], device: str) -> dict[st
     scorer = Scorer(package.members, settings, device)
     images = scorer.draw(case, settings["sampling"]["ensemble"], guided=settings["guidance"]["enabled"])
     probability, _ = scorer.probabilities(images, case)
-    inside = case.scene.brain
     maps = {
         "fused": images.mean(0)[0, 0].cpu().numpy() + 2,
         "fused_sd": scorer.uncertainty(images),
-        "lesion": probability * inside,
-        "lesion_sd": np.sqrt(probability * (1 - probability)) * inside,
+        "lesion": probability,
+        "lesion_sd": np.sqrt(probability * (1 - probability)),
     }
     # Outside the network's grid there is nothing: the scale starts at 0 while images are brought back.
     back = {

@@ -9,24 +9,26 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from scan2map.models.fusion_diffusion import NORMAL_50, NORMAL_90, FusionDiffusion
+from scan2map.models.fusion_diffusion import FusionDiffusion
 from scan2map.preprocess.ctmr.hounsfield import BONE_WINDOW, BRAIN_WINDOW, SINGLE_WINDOW, apply_window
 from scan2map.systems.ctmr_fusion.cohort import Head
 from scan2map.systems.ctmr_fusion.sampler import TRAIN_STEPS, sample, schedule
 from scan2map.systems.ctmr_fusion.scenes import Scene, draw_scene
 from scan2map.systems.ctmr_fusion.similarity import dissimilarity
-from scan2map.training.module import TrainedModule
+from scan2map.systems.ctmr_fusion.uncertainty import Drawn, calibrate
+from scan2map.training.module import TrainedModule, rate_factor
 
 WINDOWS = {"two": (BRAIN_WINDOW, BONE_WINDOW), "single": (SINGLE_WINDOW,)}
 SCALE = 2.0  # images are −2 to 2, the diffusion's −1 to 1
-CALIBRATION_DRAWS = 4
 NO_JITTER = {"shift_mm": 0.0, "turn_deg": 0.0, "share": 0.0}
-TEMPERATURES = np.geomspace(0.25, 4, 41)
+# The lesion heads learn from images as they are predicted in this last share of the sampling: what they are shown then.
+LATE = 0.5
 
 
 def build_network(settings: Mapping[str, Any]) -> FusionDiffusion:
     """The network of the settings."""
-    return FusionDiffusion(settings["network"], 1 + len(WINDOWS[settings["windows"]]))
+    channels = 1 + len(WINDOWS[settings["windows"]])
+    return FusionDiffusion(settings["network"], channels, settings["simulation"]["slab_slices"])
 
 
 def condition(mri: np.ndarray, ct: np.ndarray, windows: str) -> np.ndarray:
@@ -83,7 +85,7 @@ def lesion_loss(logits: torch.Tensor, lesion: torch.Tensor) -> torch.Tensor:
 
 
 class FusionModule(TrainedModule):
-    """The clean image behind a noisy target, and both lesion heads.
+    """First the clean image behind a noisy target, then both lesion heads on the images of the finished denoiser.
 
     Args:
         network: to train.
@@ -94,40 +96,70 @@ class FusionModule(TrainedModule):
     def __init__(self, network: FusionDiffusion, training: Mapping[str, Any], settings: Mapping[str, Any]):
         super().__init__(network, training)
         self.settings, self.scheduler = settings, schedule()
+        self.first_steps = round(training["max_steps"] * settings["loss"]["denoiser_share"])
 
-    def losses(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def configure_optimizers(self) -> dict[str, Any]:
+        """The optimiser; denoiser and heads each have a warm-up and a decay of their own."""
+        found = super().configure_optimizers()
+        rate = torch.optim.lr_scheduler.LambdaLR(found["optimizer"], self.rate)
+        return found | {"lr_scheduler": {"scheduler": rate, "interval": "step"}}
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, relative to the highest one."""
+        training, first = self.training_settings, self.first_steps
+        if step < first:
+            return rate_factor(step, {**training, "max_steps": first})
+        return rate_factor(step - first, {**training, "max_steps": training["max_steps"] - first})
+
+    def predicted(self, batch: dict[str, torch.Tensor], steps: int) -> torch.Tensor:
+        """Clean images behind the targets with the noise of a random time among the last steps of the sampling."""
         target = batch["target"]
-        time = torch.randint(0, TRAIN_STEPS, (len(target),), device=self.device)
-        noise = torch.randn_like(target)
-        noisy = self.scheduler.add_noise(target, noise, time)
-        found = self.network(noisy, batch["condition"], time)
+        time = torch.randint(0, steps, (len(target),), device=self.device)
+        noisy = self.scheduler.add_noise(target, torch.randn_like(target), time)
+        return self.network(noisy, batch["condition"], time)
+
+    def image_losses(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """What the denoiser minimises."""
+        target, found = batch["target"], self.predicted(batch, TRAIN_STEPS)
         parts = {"image": functional.mse_loss(found, target)}
         # Region of the document's equation 2 (its bone follows from the squared error: the CT is bright there).
         parts["similarity"] = dissimilarity(SCALE * found, SCALE * target, batch["brain"]).mean()
-        # The head learns from images as sampling predicts them, which is what it will read (Algorithm 1, line 8).
-        parts["lesion_fused"] = lesion_loss(self.network.lesion(SCALE * found.detach()), batch["lesion"])
-        parts["lesion_stacked"] = lesion_loss(self.network.lesion_stacked(SCALE * batch["condition"]), batch["lesion"])
-        weights = self.settings["loss"]
-        image = parts["image"] + weights["similarity"] * parts["similarity"]
-        return {"loss": image + weights["lesion"] * (parts["lesion_fused"] + parts["lesion_stacked"]), **parts}
+        return {"loss": parts["image"] + self.settings["loss"]["similarity"] * parts["similarity"], **parts}
+
+    def head_losses(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """What the lesion heads minimise; the denoiser stands still."""
+        with torch.no_grad():
+            fused = SCALE * self.predicted(batch, round(LATE * TRAIN_STEPS)).clamp(-1, 1)
+        logits = {
+            "lesion_fused": self.network.fused_logits(fused, batch["brain"]),
+            "lesion_stacked": self.network.stacked_logits(SCALE * batch["condition"], batch["brain"]),
+        }
+        parts = {name: lesion_loss(found, batch["lesion"]) for name, found in logits.items()}
+        return {"loss": self.settings["loss"]["lesion"] * sum(parts.values()), **parts}
+
+    def losses(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return self.image_losses(batch) if self.global_step < self.first_steps else self.head_losses(batch)
 
     def on_validation_epoch_start(self) -> None:
-        self._seen: list[tuple[torch.Tensor, ...]] = []
+        self._seen: list[Drawn] = []
 
     def validation_losses(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        found = self.losses(batch)
+        image, heads = self.image_losses(batch), self.head_losses(batch)
+        found = {**image, **heads, "loss": image["loss"] + heads["loss"]}
         if self.network.design != "pooled":
-            drawn = draw_images(self.network, batch["condition"], self.settings["sampling"], CALIBRATION_DRAWS)
-            self._seen.append((drawn, batch["target"] * SCALE, batch["lesion"], batch["brain"]))
-            found["brain_error"] = ((drawn.mean(0) - SCALE * batch["target"]).abs() * batch["brain"]).sum()
-            found["brain_error"] = found["brain_error"] / batch["brain"].sum()
+            sampling = self.settings["sampling"]
+            drawn = draw_images(self.network, batch["condition"], sampling, sampling["ensemble"])
+            target, inside = SCALE * batch["target"], batch["brain"]
+            self._seen.append(Drawn(drawn, target, batch["lesion"], inside))
+            found["brain_error"] = ((drawn.mean(0) - target).abs() * inside).sum() / inside.sum()
         return found
 
     def on_validation_epoch_end(self) -> None:
         """Calibrate on the validation scans."""
         if self._seen:
-            drawn, *rest = zip(*self._seen, strict=True)
-            calibrate(self.network, torch.cat(drawn, dim=1), *map(torch.cat, rest))
+            images, *rest = zip(*self._seen, strict=True)
+            seen = Drawn(torch.cat(images, dim=1), *map(torch.cat, rest))
+            calibrate(self.network, seen, self.settings["data"]["voxel_size_mm"])
         self._seen = []
 
 
@@ -157,32 +189,3 @@ def draw_images(
         drawn = sample(denoise, shape, steps or settings["steps"], generator, guide, settings["sampler"])
         images.append(SCALE * drawn)
     return torch.stack(images)
-
-
-def calibrate(network: FusionDiffusion, drawn, target, lesion, brain) -> None:
-    """Set the temperature of the lesion probabilities and the width of the intervals, on held-out scans.
-
-    Args:
-        network: its buffers are set.
-        drawn: fused images (draws, batch, 1, x, y, z), −2 to 2.
-        target: their truth; lesion, brain: masks, each (batch, 1, x, y, z).
-    """
-    inside = brain > 0
-    logits = network.lesion(drawn.mean(0))[inside].double()
-    truth = lesion[inside].double()
-    losses = [float(functional.binary_cross_entropy_with_logits(logits / t, truth)) for t in TEMPERATURES]
-    network.temperature.fill_(float(TEMPERATURES[int(np.argmin(losses))]))
-    error, spread = (drawn.mean(0) - target).abs()[inside], drawn.std(0)[inside]
-    # Errors that the draws share (what the network never learned) do not show in their spread: they are the floor.
-    floor = error[spread <= spread.median()].median() / NORMAL_50
-    width = (spread**2 + floor**2).sqrt()
-    network.interval_floor.fill_(float(floor))
-    half, most = torch.quantile(error / width.clamp_min(1e-6), torch.tensor([0.5, 0.9]))
-    network.interval_scale.fill_(float(most) / NORMAL_90)
-    # Errors have heavier tails than a normal distribution: the 50 % interval has a width of its own.
-    network.interval_half.fill_(float(half / most))
-
-
-def standard_deviation(network: FusionDiffusion, drawn: torch.Tensor) -> torch.Tensor:
-    """Calibrated uncertainty of the mean of drawn images, (batch, 1, x, y, z)."""
-    return network.interval_scale * (drawn.var(0) + network.interval_floor**2).sqrt()
