@@ -69,7 +69,7 @@ def train(heads: list[Head], settings: dict[str, Any]) -> torch.nn.Module:
         optimiser.param_groups[0]["lr"] = RATE * rate_factor(step, OPTIONS)
         drawn = [slabs(generator(1, BATCH * step + i)) for i in range(BATCH)]
         batch = {name: torch.from_numpy(np.stack([one[name] for one in drawn])) for name in drawn[0]}
-        module.losses(batch)["image"].backward()
+        module.image_losses(batch)["image"].backward()
         optimiser.step()
         optimiser.zero_grad()
     return network.eval()

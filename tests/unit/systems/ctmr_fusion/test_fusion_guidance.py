@@ -3,9 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from monai.losses import HausdorffDTLoss
 
 from scan2map.evaluation.fusion_scores import structural_similarity
-from scan2map.systems.ctmr_fusion.guidance import PRESETS, Preset, Regions, lesion_loss, make_guide, region_losses
+from scan2map.systems.ctmr_fusion.guidance import (
+    PRESETS,
+    SURFACE_WEIGHT,
+    Preset,
+    Regions,
+    lesion_loss,
+    make_guide,
+    region_losses,
+)
 from scan2map.systems.ctmr_fusion.similarity import dissimilarity, similarity_inside
 
 SHAPE = (1, 1, 24, 24, 6)
@@ -97,6 +106,14 @@ def test_surface_and_overlap_have_gradients_and_agree_on_what_is_better():
     slope = torch.autograd.grad(lesion_loss(probability, place), probability)[0]
     assert float(slope[place > 0].max()) < 0  # more lesion inside
     assert float(slope[place == 0].min()) > 0  # less outside
+
+
+def test_the_overlap_term_is_the_dice_of_the_probabilities_by_hand():
+    place = lesion_place()  # 60 voxels
+    half = 0.4 * mask(14, 19) * (place > 0) + 0.2 * place.roll(8, 2)
+    surface = HausdorffDTLoss(include_background=True)(half, place)
+    overlap = 2 * 0.4 * 60 / (0.4 * 60 + 0.2 * 60 + 60)
+    assert float(lesion_loss(half, place) - SURFACE_WEIGHT * surface) == pytest.approx(1 - overlap, abs=1e-4)
 
 
 def test_the_surface_term_pulls_harder_at_what_is_far_off():
