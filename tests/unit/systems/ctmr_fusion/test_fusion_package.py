@@ -76,6 +76,7 @@ def test_the_protocol_answers_every_target_of_the_shipped_design(trained, small_
     table = pd.read_csv(out, sep="\t").fillna({"condition": ""})
     keys = set(zip(table["method"], table["condition"], table["roi"], table["metric"], strict=True))
     targets = load_model_targets("workflow/report/targets/ctmr_fusion.yaml", "spatial")
+    others = ("steps", "1 ", "10 ", "below", "member")
     asked = {
         tuple(str(target[key]) for key in ("method", "condition", "roi", "metric"))
         for target in targets
