@@ -8,9 +8,9 @@ from scipy import ndimage
 from scan2map.errors import DataError
 from scan2map.images import Image
 
-# The scale of an MRI: the darkest hundredth of the brain lies at one end, its median below the middle, so that lesions,
+# The scale of an MRI: the darkest hundredth of the brain lies at one end, its median in the middle, so that lesions,
 # which are brighter than any tissue, are not cut off: at the 99th percentile they looked like the brightest cortex.
-DARK, DARK_LEVEL, MIDDLE_LEVEL = 0.01, -2.0, -0.5
+DARK, DARK_LEVEL, MIDDLE_LEVEL = 0.01, -2.0, 0.0
 CORNERS = ndimage.generate_binary_structure(3, 3)
 
 
@@ -46,7 +46,7 @@ def inside_skull(bone: np.ndarray) -> np.ndarray:
 
 
 def normalise_in_brain(values: np.ndarray, brain: np.ndarray) -> np.ndarray:
-    """Intensities on the scale of a CT window: 1st percentile inside the brain at −2, median at −0.5, clipped at ±2.
+    """Intensities on the scale of a CT window: 1st percentile inside the brain at −2, median at 0, clipped at ±2.
 
     Args:
         values: MRI, (x, y, z).

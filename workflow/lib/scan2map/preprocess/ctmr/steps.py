@@ -131,7 +131,7 @@ def prepare_fusion(ct, mri: Sequence, brain, settings: Mapping, *, output) -> No
     )  # fmt: skip
     values = normalise_in_brain(image.data, inside.data > 0)
     _save(
-        output["mri"], values, image.affine, "MRI, 1st percentile and median inside the brain at -2 and -0.5", units="1",
+        output["mri"], values, image.affine, "MRI, 1st percentile and median inside the brain at -2 and 0", units="1",
         Contrast=settings["contrast"].upper(), sources=[path, brain], **told,
     )  # fmt: skip
 
