@@ -323,7 +323,7 @@ def test_page_asks_nobody_for_anything(found):
 
 def test_regional_values_stand_beside_the_range_over_the_study(found, page):
     text, sources, title = found["range"]
-    assert re.fullmatch(r"[\d.]+ \([\d.]+ to [\d.]+\)", text)
+    assert re.fullmatch(r"[\d.]+ [\d.]+ to [\d.]+", text)
     assert [source.partition("#")[0] for source in sources.split()][1:] == ["rois.tsv"] * 2
     assert title == sources
     assert found["sessions"] == "2"

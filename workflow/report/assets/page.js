@@ -56,12 +56,15 @@ function followSections() {
   links.forEach((link, id) => { const target = document.getElementById(id); if (target) observer.observe(target); });
 }
 
-/* Regional values: the range over the study in brackets, from the script that the group page is written with. */
+/* Regional values: the range over the study below the value, from the script that the group page is written with. */
 function showRanges(study) {
   for (const cell of document.querySelectorAll("[data-region]")) {
     if (!Object.hasOwn(study.ranges, cell.dataset.region)) continue;
     const { text, sources } = study.ranges[cell.dataset.region];
-    cell.append(` (${text})`);
+    const range = document.createElement("span");
+    range.className = "range";
+    range.textContent = text;
+    cell.append(" ", range);
     cell.dataset.source = [cell.dataset.source, ...sources].join(" ");
     cell.title = cell.dataset.source.replaceAll("../", "");
   }
