@@ -25,6 +25,10 @@ STEP_VERSIONS: dict[str, int] = {
     "plot_denoised": 2,
     "tabulate_denoising": 2,
     "train_ctmr_fusion": 2,
+    "train_bssfp_dti": 2,
+    "evaluate_bssfp_dti": 2,
+    "predict_bssfp_dti": 2,
+    "plot_bssfp_dti": 2,
     "predict_ctmr_fusion": 2,
     "evaluate_ctmr_fusion": 2,
 }
