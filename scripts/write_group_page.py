@@ -11,6 +11,7 @@ def main(smk):
             dict(smk.input.items()),
             smk.output.page,
             table=smk.output.table,
+            ranges=smk.output.ranges,
             study=smk.params.study,
             settings=smk.params.settings,
             bootstrap=smk.params.bootstrap,

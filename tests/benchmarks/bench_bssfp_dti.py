@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from scan2map.systems import load_system
+from scan2map.systems.bssfp_dti.mean_brain import packed
 from scan2map.systems.bssfp_dti.patches import Patches, as_subject
 from scan2map.systems.bssfp_dti.prediction import Translator
 from scan2map.training.settings import load_model, variant_of
@@ -32,6 +33,7 @@ STEPS = 3
 CONSTANTS = {
     "channels": {"magnitude": 3.0, "t1w": 1.5},
     "elements": {kind: {"diagonal": [-1.3, 1.1], "off_diagonal": [-0.7, 0.7]} for kind in ("log", "raw")},
+    "mean_brain": packed(np.zeros((7, 64, 64, 64))),
 }
 
 
@@ -78,7 +80,7 @@ def infer(settings: dict, device: str) -> str:
 def train(settings: dict, device: str, mixed: bool, channels_last: bool, batch: int) -> str:
     """Forward and backward of the generator, and the time to draw its patches."""
     network = load_system("bssfp_dti").network(settings, CONSTANTS).to(device)
-    draw = Patches([as_subject(synthetic_brain(), ("bssfp",), "log")], "pc_bssfp", settings["patches"])
+    draw = Patches([as_subject(synthetic_brain(), "pc_bssfp", "log", 2.0)], "pc_bssfp", settings["patches"])
     count = STEPS * batch
     start = clock("cpu")
     samples = [draw(generator(1, number)) for number in range(count)]

@@ -77,7 +77,7 @@ def write_rows(path: Path, columns: tuple[str, ...], rows: list[tuple[str, ...]]
 
 
 def write_study(folder: Path, subjects: int) -> Path:
-    """An empty BIDS data set, and the intake's tables that say it is complete."""
+    """An empty BIDS data set, and the intake's tables that say it is complete; the folder is relative."""
     bids = folder / "bids"
     files = [
         (subject, session, role, str(bids / f"sub-{subject}/ses-{session}" / name.format(subject, session)))
@@ -104,18 +104,7 @@ def write_study(folder: Path, subjects: int) -> Path:
 
 def plan(*arguments: str, folder: Path) -> tuple[int, float, float]:
     """Jobs, seconds of processor time and peak memory (MiB) of a dry run."""
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--dry-run",
-        "--quiet",
-        "rules",
-        "--cores",
-        "1",
-        "--nocolor",
-        *arguments,
-    ]
+    command = [sys.executable, "-m", "snakemake", *DRY_RUN, *arguments]
     done = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     output = done.stdout.read()
     _, status, used = os.wait4(done.pid, 0)
@@ -146,9 +135,11 @@ def plan_floor(folder: Path, jobs: int, template: str) -> tuple[int, float, floa
 
 
 def measure(subjects: int) -> tuple:
-    with tempfile.TemporaryDirectory() as scratch:
+    (ROOT / "work").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ROOT / "work") as scratch:
         folder = Path(scratch)
-        settings = write_study(folder / "study", subjects)
+        # Relative, as a study's own paths are: Snakemake compares paths letter by letter.
+        settings = write_study(folder.relative_to(ROOT) / "study", subjects)
         ours = plan("--configfile", str(settings), folder=ROOT)
         bare = plan_floor(folder / "bare", ours[0], BARE)
         shaped = plan_floor(folder / "shape", ours[0], SHAPED)
@@ -157,6 +148,7 @@ def measure(subjects: int) -> tuple:
 
 
 def main() -> None:
+    os.chdir(ROOT)
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--subjects", type=int, nargs="+", default=[10, 100])
     sizes = parser.parse_args().subjects

@@ -96,7 +96,8 @@ def measure(subjects: int) -> str:
         study, page = write_study(Path(name), subjects), Path(name) / "index.html"
         start, used = time.perf_counter(), time.process_time()
         write_group_page(
-            study["files"], page, table=Path(name) / "group.tsv", study={"title": "Large", "kind": "phantom"},
+            study["files"], page, table=Path(name) / "group.tsv", ranges=Path(name) / "regions.js",
+            study={"title": "Large", "kind": "phantom"},
             settings=REPORT_SETTINGS, bootstrap=BOOTSTRAP, models=study["models"],
         )  # fmt: skip
         wall, processor = time.perf_counter() - start, time.process_time() - used

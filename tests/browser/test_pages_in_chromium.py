@@ -13,7 +13,9 @@ from synthetic_tree import VALUES
 
 from scan2map.evaluation.roi_table import gather_rois
 from scan2map.reporting.group_page import write_group_page
+from scan2map.reporting.ranges import write_ranges
 from scan2map.reporting.subject_page import write_subject_page
+from scan2map.reporting.tracing import read_traced
 from scan2map.tables import read_table
 
 pytestmark = pytest.mark.browser
@@ -107,6 +109,12 @@ async function probe(found) {
   viewer.view.scene.crosshairPos = [0.01, 0.01, 0.01];
   viewer.view.createOnLocationChange();
   found.edge = readout();
+  const range = document.querySelector("#regions [data-region]");
+  found.range = [range.textContent, range.dataset.source, range.title];
+  const words = document.getElementById("ranges");
+  found.sessions = words.checkVisibility() && words.querySelector(".sessions-count").textContent;
+  const table = document.querySelector("#series table");
+  found.seriesWidth = table.offsetWidth - table.parentElement.clientWidth;
   found.fetched = performance.getEntriesByType("resource").map((entry) => entry.name);
 }
 """
@@ -181,8 +189,10 @@ def chromium():
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
-    tree = make_session(folder)
+    tree, other = make_session(folder), make_session(folder / "other", "02")
     out = folder / "sub-01_ses-1.html"
+    gather_rois([tree.files["rois"], other.files["rois"]], folder / "rois.tsv")
+    write_ranges(folder / "regions.js", read_traced(folder / "rois.tsv", out))
     write_subject_page(
         tree.files,
         out,
@@ -273,8 +283,8 @@ def group(chromium, tmp_path_factory):
     files = {"inventory": folder / "inventory.tsv", "rois": folder / "rois.tsv", "scanner": [], "targets": []}
     files |= {kind: [tree.files[kind] for tree in trees] for kind in ("quality", "truth")}
     study = {"title": "S", "kind": "phantom"}
-    write_group_page(files, folder / "index.html", table=folder / "group.tsv", study=study, settings=REPORT_SETTINGS,
-                     bootstrap=BOOTSTRAP)  # fmt: skip
+    write_group_page(files, folder / "index.html", table=folder / "group.tsv", ranges=folder / "regions.js",
+                     study=study, settings=REPORT_SETTINGS, bootstrap=BOOTSTRAP)  # fmt: skip
     return visit(chromium, folder / "index.html", 1280, GROUP_PROBE)
 
 
@@ -309,6 +319,18 @@ def place_of(readout):
 
 def test_page_asks_nobody_for_anything(found):
     assert found["fetched"] == []
+
+
+def test_regional_values_stand_beside_the_range_over_the_study(found, page):
+    text, sources, title = found["range"]
+    assert re.fullmatch(r"[\d.]+ [\d.]+ to [\d.]+", text)
+    assert [source.partition("#")[0] for source in sources.split()][1:] == ["rois.tsv"] * 2
+    assert title == sources
+    assert found["sessions"] == "2"
+
+
+def test_a_very_long_name_does_not_push_the_other_columns_away(found):
+    assert found["seriesWidth"] == 0
 
 
 def test_viewer_starts_when_it_is_looked_at_and_shows_something(found):

@@ -7,8 +7,6 @@ from scan2map import profiles
 
 # Submitted one by one: on a GPU, for a validation study only, or for the reason given.
 ALONE = {
-    # It waits for the regions of the whole study, which wait for the other rules of its stage.
-    "write_subject_page",
     "predict_maps",
     "run_dwi_experiment",
     "compare_corrected_maps",

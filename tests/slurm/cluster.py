@@ -63,6 +63,8 @@ def start(folder: Path, *arguments: str) -> Run:
             stderr=subprocess.STDOUT,
             # A group of its own, as a terminal would give it: a signal reaches it and not the tests.
             start_new_session=True,
+            # What started the tests may ignore Ctrl-C, as a background job of a shell does: that is inherited.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     return Run(process, log)
 

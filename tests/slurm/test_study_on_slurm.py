@@ -6,8 +6,8 @@ import pytest
 from clone import THUMBNAIL, clone
 from cluster import start
 
-# Intake, anatomy, diffusion, perfusion, regions, quality, comparison with the truth, page.
-SUBMISSIONS_PER_SESSION = 8
+# Intake, anatomy, diffusion, perfusion, evaluation with page.
+SUBMISSIONS_PER_SESSION = 5
 # Inventory, validator, two descriptions, two quality tables, regions, targets, group page, resources, crate.
 SUBMISSIONS_PER_STUDY = 11
 pytestmark = pytest.mark.slow

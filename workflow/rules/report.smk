@@ -31,8 +31,6 @@ rule write_subject_page:
         series=ancient("<results>/series.tsv"),
         rois=f"{EVALUATION}_rois.tsv",
         quality=f"{EVALUATION}_quality.tsv",
-        # Old is good enough: a new subject does not write the others' pages again.
-        group=ancient(rules.gather_rois.output.table),
         truth=f"{EVALUATION}_truth.tsv" if HAS_TRUTH else [],
         scanner=lambda wildcards: (
             f"{EVALUATION}_scanner.tsv"
@@ -113,6 +111,7 @@ rule write_group_page:
             labels={"page": "study"},
         ),
         table="<results>/report/group.tsv",
+        ranges="<results>/report/regions.js",
     log:
         "<logs>/write_group_page/write_group_page.log",
     benchmark:

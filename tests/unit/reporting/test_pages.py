@@ -11,7 +11,9 @@ from scan2map.evaluation.long_table import Row, long_table, write_long_table
 from scan2map.evaluation.roi_table import gather_rois
 from scan2map.reporting.downloads import DOWNLOADS
 from scan2map.reporting.group_page import write_group_page
+from scan2map.reporting.ranges import write_ranges
 from scan2map.reporting.subject_page import write_subject_page
+from scan2map.reporting.tracing import read_traced
 
 VOID = {"meta", "img", "br", "input", "link"}
 
@@ -74,7 +76,7 @@ def test_page_is_well_formed_with_unique_ids_and_working_anchors(page):
 
 def test_page_needs_nothing_outside_itself(page):
     found = outline(page)
-    assert all(source.startswith("data:image/") for source in found.sources)
+    assert all(source.startswith("data:image/") or source == "regions.js" for source in found.sources)
     assert all(link.startswith(("#", "https://doi.org/", "index.html", "../evaluation/")) for link in found.links)
     assert not re.search(r"url\(|@import|<link|fetch\(|XMLHttpRequest", page)
 
@@ -114,16 +116,31 @@ def check_cells(text, page):
 
 def test_every_number_is_the_cell_that_it_names(session_tree, tmp_path_factory):
     out = tmp_path_factory.mktemp("traced") / "page.html"
-    group = out.parent / "rois.tsv"
-    other = make_session(out.parent / "s", "02")
-    gather_rois([session_tree.files["rois"], other.files["rois"]], group)
-    session_tree.files["group"] = group
     text = write_page(session_tree, out)
-    session_tree.files.pop("group")
-    assert "GM median (all sessions)" in text
     assert check_cells(text, out) > 100
     numbers = re.findall(r'<td class="number"([^>]*)>[^<]*\d', text.partition('id="series"')[0])
     assert all("data-source" in attributes for attributes in numbers)
+
+
+def test_ranges_over_the_study_are_the_cells_that_they_name_and_every_page_has_a_place_for_them(
+    session_tree, tmp_path_factory
+):
+    out = tmp_path_factory.mktemp("ranges") / "page.html"
+    other = make_session(out.parent / "s", "02")
+    gather_rois([session_tree.files["rois"], other.files["rois"]], out.with_name("rois.tsv"))
+    write_ranges(out.with_name("regions.js"), read_traced(out.with_name("rois.tsv"), out))
+    script = out.with_name("regions.js").read_text()
+    study = json.loads(script[script.index("{") : script.rindex("}") + 1])
+    assert study["sessions"] == 2
+    places = re.findall(r'data-region="([^"]+)"', write_page(session_tree, out))
+    assert len(set(places)) == len(places) > 10
+    assert set(study["ranges"]) <= set(places)
+    for key, found in study["ranges"].items():
+        ends = [cell_of(source, out) for source in found["sources"]]
+        shown = [shown_number(text, row) for text, (_, row) in zip(found["text"].split(" to "), ends, strict=True)]
+        assert shown == pytest.approx([value for value, _ in ends], rel=0.06, abs=1e-6)
+        assert {f"{row['roi']}|{row['metric']}" for _, row in ends} == {key}
+        assert {row["statistic"] for _, row in ends} == {"median"}
 
 
 def test_every_picture_has_words(page):
@@ -216,7 +233,8 @@ def write_group(folder, trees, rows, models=None):
     (folder / "inventory.tsv").write_text("\n".join("\t".join(line) for line in lines))
     files = {"inventory": folder / "inventory.tsv", "rois": folder / "rois.tsv", "scanner": [], "targets": []}
     files |= {kind: [tree.files[kind] for tree in trees] for kind in ("quality", "truth")}
-    write_group_page(files, folder / "index.html", table=folder / "group.tsv", study={"title": "S", "kind": "phantom"},
+    write_group_page(files, folder / "index.html", table=folder / "group.tsv",
+                     ranges=folder / "regions.js", study={"title": "S", "kind": "phantom"},
                      settings=REPORT_SETTINGS, bootstrap=BOOTSTRAP, models=models)  # fmt: skip
     return (folder / "index.html").read_text()
 

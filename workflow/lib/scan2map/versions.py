@@ -28,6 +28,10 @@ STEP_VERSIONS: dict[str, int] = {
     "train_ctmr_fusion": 3,
     "predict_ctmr_fusion": 3,
     "evaluate_ctmr_fusion": 3,
+    "train_bssfp_dti": 2,
+    "evaluate_bssfp_dti": 2,
+    "predict_bssfp_dti": 2,
+    "plot_bssfp_dti": 2,
 }
 
 

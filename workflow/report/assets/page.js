@@ -56,8 +56,27 @@ function followSections() {
   links.forEach((link, id) => { const target = document.getElementById(id); if (target) observer.observe(target); });
 }
 
+/* Regional values: the range over the study below the value, from the script that the group page is written with. */
+function showRanges(study) {
+  for (const cell of document.querySelectorAll("[data-region]")) {
+    if (!Object.hasOwn(study.ranges, cell.dataset.region)) continue;
+    const { text, sources } = study.ranges[cell.dataset.region];
+    const range = document.createElement("span");
+    range.className = "range";
+    range.textContent = text;
+    cell.append(" ", range);
+    cell.dataset.source = [cell.dataset.source, ...sources].join(" ");
+    cell.title = cell.dataset.source.replaceAll("../", "");
+  }
+  const words = document.getElementById("ranges");
+  if (!words) return;
+  words.querySelector(".sessions-count").textContent = study.sessions;
+  words.hidden = false;
+}
+
 /* Printing: what is folded is unfolded on paper. */
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((item) => { item.open = true; }));
 
 document.querySelectorAll(".compare").forEach(startCompare);
 followSections();
+if (window.studyRegions?.sessions > 1) showRanges(window.studyRegions);

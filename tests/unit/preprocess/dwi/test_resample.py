@@ -9,7 +9,8 @@ from scipy.spatial.transform import Rotation
 
 from scan2map.errors import DataError
 from scan2map.preprocess.dwi.interpolation import sample, spline_coefficients
-from scan2map.preprocess.dwi.resample import gradient, phase_axis, resample_volume, resample_volumes
+from scan2map.preprocess.dwi.phase_encoding import phase_axis
+from scan2map.preprocess.dwi.resample import gradient, resample_volume, resample_volumes
 from scan2map.preprocess.dwi.rigid import grid_centre_mm, rigid_matrix, rigid_parameters
 
 RANDOM = np.random.default_rng(3)

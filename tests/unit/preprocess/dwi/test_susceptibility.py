@@ -6,7 +6,7 @@ import pytest
 
 from scan2map.config import check_block
 from scan2map.errors import DataError
-from scan2map.preprocess.dwi.repeats import group_acquisitions, is_opposed
+from scan2map.preprocess.dwi.phase_encoding import group_acquisitions, is_opposed
 from scan2map.preprocess.dwi.rigid import grid_centre_mm, rigid_parameters
 from scan2map.preprocess.dwi.susceptibility import estimate_field
 

@@ -70,7 +70,7 @@ def test_every_figure_is_written_with_its_numbers(table, arrays, settings, const
         torch.manual_seed(1)
         design = {"design": "template", "prior_points": 4} if name == "template" else {"prior_points": 4}
         chosen = settings(modality=modalities[name], network=design, stages={"course": "single"})
-        facts = constants | {"mean_brain": packed(np.random.default_rng(1).uniform(0.4, 0.6, (6, 4, 4, 4)))}
+        facts = constants | {"mean_brain": packed(np.random.default_rng(1).uniform(0.4, 0.6, (7, 4, 4, 4)))}
         network = load_system("bssfp_dti").network(chosen, facts).eval()
         return SimpleNamespace(settings=chosen, normalisation=constants, members=(network,))
 

@@ -1,6 +1,6 @@
 """Figures of the fusion: the numbers behind them are those of the test scans and of the tables."""
 
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ def fused(fusion_head, fusion_settings, monkeypatch):
     monkeypatch.setattr("scan2map.systems.ctmr_fusion.cohort.load_heads", lambda paths: [fusion_head] * len(paths))
     cases = figures.strata_cases(TEST, fusion_settings)
     network = training.build_network(fusion_settings).eval()
-    package = SimpleNamespace(members=[network], settings=fusion_settings)
+    package = packages.Package(Path(), {"settings": fusion_settings}, (network,))
     with torch.inference_mode():
         return {name: figures.fuse(case, package, package, fusion_settings) for name, case in cases.items()}
 
@@ -69,7 +69,7 @@ def test_steps_are_sorted_and_split_by_guidance(table):
 
 def test_all_figures_are_written_with_their_numbers(fused, table, fusion_head, fusion_settings, monkeypatch, tmp_path):
     monkeypatch.setattr(figures, "fuse", lambda case, *rest: fused[case.stratum])
-    loaded = SimpleNamespace(members=[], settings=fusion_settings)
+    loaded = packages.Package(Path(), {"settings": fusion_settings}, ())
     monkeypatch.setattr(packages, "load_package", lambda folder: loaded)
     write_table(table, tmp_path / "evaluation.tsv")
     names = ("images", "steps", "calibration")

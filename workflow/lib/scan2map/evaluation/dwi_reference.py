@@ -16,7 +16,7 @@ from scan2map.evaluation.long_table import Row, long_table, write_long_table
 from scan2map.evaluation.maps import TENSOR_UNITS
 from scan2map.evaluation.quality import opposed_rows
 from scan2map.images import Image, load_image, require_same_grid
-from scan2map.preprocess.dwi.repeats import group_acquisitions
+from scan2map.preprocess.dwi.phase_encoding import group_acquisitions
 from scan2map.preprocess.dwi.resample import resample_volumes
 
 LOGGER = logging.getLogger("scan2map")

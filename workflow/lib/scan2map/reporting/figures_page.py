@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import shutil
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 import pandas as pd
@@ -85,9 +86,9 @@ def _uri(path: Path) -> str:
 
 
 def _grid(table: pd.DataFrame) -> Grid:
-    texts = sum(1 for column in table if not pd.api.types.is_numeric_dtype(table[column]))
+    words = list(takewhile(lambda column: not pd.api.types.is_numeric_dtype(table[column]), table))
     rows = [tuple(_text(value) for value in row) for row in table.head(SHOWN_ROWS).itertuples(index=False, name=None)]
-    return Grid(tuple(table.columns), tuple(rows), labels=max(1, min(texts, 2)))
+    return Grid(tuple(table.columns), tuple(rows), labels=max(1, len(words)))
 
 
 def _text(value) -> str:

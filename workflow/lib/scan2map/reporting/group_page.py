@@ -33,6 +33,7 @@ from scan2map.reporting.numbers import (
 )
 from scan2map.reporting.outliers import QualityMetric, quality_metrics, robust_scores
 from scan2map.reporting.page import render_page, write_page
+from scan2map.reporting.ranges import write_ranges
 from scan2map.reporting.states import ModalityState, read_notes, read_rows, session_states, sessions_of
 from scan2map.reporting.tracing import Cell, gather_traced, read_traced, sources_of, traced
 
@@ -62,19 +63,21 @@ def write_group_page(
     out,
     *,
     table,
+    ranges,
     study: Mapping,
     settings: Mapping,
     bootstrap: Mapping[str, Any],
     notes: Iterable = (),
     models: Mapping[str, list] | None = None,
 ) -> None:
-    """Write the group page and the table of its numbers.
+    """Write the group page, the table of its numbers, and the ranges that session pages show.
 
     Args:
         files: ``inventory``, ``rois``; lists ``quality``, ``truth``, ``scanner`` of sessions' long tables; ``targets``:
             the validation table, or none.
         out: the HTML file; subject pages lie beside it.
         table: the numbers that are computed over sessions, beside it.
+        ranges: the script that puts the study's ranges into the session pages, beside it.
         study: ``title`` and ``kind``.
         settings: block ``report``.
         bootstrap: ``confidence``, ``resamples``, ``seed`` of intervals over subjects.
@@ -108,6 +111,7 @@ def write_group_page(
         shown_unit=shown_unit,
         shown_value=shown_value,
     )
+    write_ranges(ranges, rois)
     write_page(out, page)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from scan2map.reporting.tracing import SOURCE, Cell, sources_of
+from scan2map.reporting.tracing import SOURCE, Cell, range_key, sources_of
 
 # Unit in the tables -> factor and unit on the page.
 SHOWN_UNITS = {
@@ -107,67 +107,38 @@ def _pivot(table: pd.DataFrame) -> tuple[dict, dict, list[str], list[str], dict[
     return values, sources, list(dict.fromkeys(table["roi"])), list(units), units
 
 
-@dataclass(frozen=True)
-class GroupRange:
-    """Lowest and highest median over the sessions of a study, by region and metric, and how many sessions there are."""
-
-    cells: Mapping[tuple[str, str], Cell]
-    sessions: int
-
-
-def group_range(table: pd.DataFrame) -> GroupRange:
-    """Ranges of the regional medians of all sessions.
+def tissue_grid(table: pd.DataFrame, *, ranged: bool = False) -> Grid:
+    """Tissue part of the ROI table as metrics by tissues: median, and mean ± sd.
 
     Args:
-        table: the regional values of all sessions.
+        table: regional values of one session, or over sessions.
+        ranged: each median carries its place, at which ``page.js`` writes the range over the study.
     """
-    medians = table[table["statistic"] == "median"].dropna(subset="value")
-    grouped = medians.groupby(["roi", "metric"])["value"]
-    low, high = medians.loc[grouped.idxmin()], medians.loc[grouped.idxmax()]
-    keys = zip(low["roi"], low["metric"], strict=True)
-    cells = map(_range, low["value"], high["value"], low["unit"], sources_of(low), sources_of(high))
-    count = len(medians[["subject", "session"]].drop_duplicates())
-    return GroupRange(dict(zip(keys, cells, strict=True)), count)
-
-
-def _range(low: float, high: float, unit: str, *sources: str) -> Cell:
-    ends = [number(shown_value(value, unit)) for value in (low, high)]
-    return Cell(" to ".join(ends), " ".join(sources).strip())
-
-
-def tissue_grid(table: pd.DataFrame, group: GroupRange | None = None) -> Grid:
-    """Tissue part of the ROI table as metrics by tissues: median with its range over the study, and mean ± sd."""
     values, sources, regions, metrics, units = _pivot(table)
     header = ["Map"]
     for roi in regions:
-        header += [f"{roi} median" + " (all sessions)" * (group is not None), f"{roi} mean ± sd"]
+        header += [f"{roi} median", f"{roi} mean ± sd"]
     rows = []
     for metric in metrics:
         cells = [with_unit(metric_name(metric), units[metric])]
         for roi in regions:
             median, mean, sd = (values.get((roi, metric, name), np.nan) for name in ("median", "mean", "sd"))
             places = [sources.get((roi, metric, name), "") for name in ("median", "mean", "sd")]
-            cells.append(_beside(number(median), places[0], group, (roi, metric)))
+            cells.append(Cell(number(median), places[0], range_key(roi, metric) if ranged else ""))
             spread = f" ± {number(sd, 2)}" if np.isfinite(sd) else ""
             cells.append(Cell(number(mean) + spread, " ".join(filter(None, places[1:]))))
         rows.append(tuple(cells))
     return Grid(tuple(header), tuple(rows))
 
 
-def _beside(text: str, source: str, group: GroupRange | None, key: tuple[str, str]) -> Cell:
-    """A median with the range over the study in brackets, where there is one."""
-    others = group.cells.get(key) if group else None
-    return Cell(f"{text} ({others})", f"{source} {others.source}".strip()) if others else Cell(text, source)
-
-
-def region_grid(table: pd.DataFrame, group: GroupRange | None = None) -> Grid:
-    """Atlas part of the ROI table as regions by metrics: medians, with their range over the study in brackets."""
+def region_grid(table: pd.DataFrame) -> Grid:
+    """Atlas part of the ROI table as regions by metrics: medians, each with the place of its range over the study."""
     values, sources, regions, metrics, units = _pivot(table)
     header = ("Region", *(with_unit(metric_name(metric), units[metric]) for metric in metrics))
 
     def median(roi: str, metric: str) -> Cell:
         key = (roi, metric, "median")
-        return _beside(number(values.get(key, np.nan)), sources.get(key, ""), group, (roi, metric))
+        return Cell(number(values.get(key, np.nan)), sources.get(key, ""), range_key(roi, metric))
 
     rows = ((_region_name(roi), *(median(roi, metric) for metric in metrics)) for roi in regions)
     return Grid(header, tuple(rows))

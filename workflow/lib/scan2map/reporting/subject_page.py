@@ -15,10 +15,8 @@ from scan2map.reporting.model_sections import absent_section, model_section, pre
 from scan2map.reporting.numbers import (
     Check,
     Grid,
-    GroupRange,
     check_expectations,
     comparison_grids,
-    group_range,
     number,
     region_grid,
     shown_unit,
@@ -54,7 +52,7 @@ def write_subject_page(
     """Write the page of one session; what is missing is shown with its reason.
 
     Args:
-        files: ``rois``, ``quality`` and, where they exist, ``truth``, ``scanner``, ``group`` (regions of all), the
+        files: ``rois``, ``quality`` and, where they exist, ``truth``, ``scanner``, the
             derivatives that ``workflow/report/subject.yaml`` names, and ``<system>_true_<map>`` of a simulated session.
         out: the HTML file.
         subject: label.
@@ -156,24 +154,14 @@ def _numbers(files: Mapping[str, str], spec: PageSpec, out) -> dict:
     tissue = table["roi"].isin(TISSUES)
     compared = {name: read_traced(files[name], out) for name in COMPARISONS if files.get(name)}
     quality = read_traced(files["quality"], out)
-    group = _group(files, out)
     compared["opposed"] = quality[quality["metric"].str.startswith("opposed_b0")]
     return {
-        "tissue_rois": tissue_grid(table[tissue], group) if tissue.any() else None,
-        "atlas_rois": region_grid(table[~tissue], group) if (~tissue).any() else None,
-        "group": group,
+        "tissue_rois": tissue_grid(table[tissue], ranged=True) if tissue.any() else None,
+        "atlas_rois": region_grid(table[~tissue]) if (~tissue).any() else None,
         "checks": check_expectations(table, spec.expectations),
         "comparisons": {name: comparison_grids(found) for name, found in compared.items() if not found.empty},
         "roi_settings": read_sidecar(files["rois"]).get("Settings", {}),
     }
-
-
-def _group(files: Mapping[str, str], out) -> GroupRange | None:
-    """The range over the study, where it has more sessions than this one."""
-    if not files.get("group"):
-        return None
-    found = group_range(read_traced(files["group"], out))
-    return found if found.sessions > 1 else None
 
 
 def _series_number(row: Mapping[str, str]) -> int:

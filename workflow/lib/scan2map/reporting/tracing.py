@@ -18,14 +18,20 @@ SOURCE = "source"
 
 
 class Cell(str):
-    """A text of a table with the cells that its numbers come from, separated by spaces."""
+    """A text of a table with the cells that its numbers come from, separated by spaces, and the key of its range."""
 
     source: str
+    key: str
 
-    def __new__(cls, text: str, source: str = ""):
+    def __new__(cls, text: str, source: str = "", key: str = ""):
         cell = super().__new__(cls, text)
-        cell.source = source
+        cell.source, cell.key = source, key
         return cell
+
+
+def range_key(roi: str, metric: str) -> str:
+    """The key under which pages find the range of a regional median over the study."""
+    return f"{roi}|{metric}"
 
 
 def cell_source(table: str, row: int, column: int) -> str:

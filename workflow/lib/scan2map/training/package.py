@@ -65,6 +65,10 @@ class Package:
         """The system's settings that it was trained with."""
         return self.config["settings"]
 
+    def judged_by(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings that it was trained with, but the evaluation of the study that judges it."""
+        return {**self.settings, "evaluation": settings["evaluation"]}
+
     @property
     def normalisation(self) -> Mapping[str, Any]:
         """Constants of its training part."""

@@ -16,7 +16,8 @@ import torch
 
 from scan2map.preprocess.dwi.epi_model import Acquisition
 from scan2map.preprocess.dwi.interpolation import sample, spline_coefficients
-from scan2map.preprocess.dwi.resample import phase_axis, voxel_grid
+from scan2map.preprocess.dwi.phase_encoding import phase_axis
+from scan2map.preprocess.dwi.resample import voxel_grid
 
 
 def _shift_matrix(acquisition: Acquisition, index: int, constant: float) -> np.ndarray:

@@ -20,7 +20,8 @@ import torch
 
 from scan2map.preprocess.dwi.bspline_field import BSplineField, apply_axis, basis_matrix
 from scan2map.preprocess.dwi.interpolation import inside_volume, prefilter_matrix, sample
-from scan2map.preprocess.dwi.resample import phase_axis, voxel_motion
+from scan2map.preprocess.dwi.phase_encoding import phase_axis
+from scan2map.preprocess.dwi.resample import voxel_motion
 from scan2map.preprocess.dwi.rigid import grid_centre_mm, rigid_matrix
 
 ROTATION_ARM_MM = 50.0  # a rotation parameter is counted as the arc at this radius, so that all parameters are in mm

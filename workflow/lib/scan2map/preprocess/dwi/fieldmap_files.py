@@ -14,8 +14,7 @@ from scan2map.errors import DataError
 from scan2map.images import Image, load_image, save_image
 from scan2map.logs import LOGGER
 from scan2map.preprocess.dwi.mask import otsu_mask
-from scan2map.preprocess.dwi.repeats import group_acquisitions, is_opposed
-from scan2map.preprocess.dwi.resample import check_readout_time, phase_axis
+from scan2map.preprocess.dwi.phase_encoding import check_readout_time, group_acquisitions, is_opposed, phase_axis
 from scan2map.preprocess.dwi.susceptibility import FieldEstimate, estimate_field
 from scan2map.provenance import write_sidecar
 from scan2map.quality.gates import check_map

@@ -11,8 +11,7 @@ import pandas as pd
 
 from scan2map.errors import DataError
 from scan2map.images import Image, save_image
-from scan2map.preprocess.dwi.repeats import READOUT_TOLERANCE, tells_field
-from scan2map.preprocess.dwi.resample import check_readout_time, phase_axis
+from scan2map.preprocess.dwi.phase_encoding import READOUT_TOLERANCE, check_readout_time, phase_axis, tells_field
 from scan2map.tools.fsl import TOPUP_CONFIGURATIONS
 
 SIMULTANEOUS_S = 1e-3  # slices closer in time than this were excited together; dcm2niix rounds times to less

@@ -14,7 +14,8 @@ import torch
 from scan2map.preprocess.dwi.eddy import TERMS, centred_mm, eddy_basis, eddy_basis_slope, eddy_field
 from scan2map.preprocess.dwi.gradients import GradientTable
 from scan2map.preprocess.dwi.interpolation import sample
-from scan2map.preprocess.dwi.resample import gradient, phase_axis, voxel_grid, voxel_motion
+from scan2map.preprocess.dwi.phase_encoding import phase_axis
+from scan2map.preprocess.dwi.resample import gradient, voxel_grid, voxel_motion
 from scan2map.preprocess.dwi.rigid import grid_centre_mm, rigid_matrix
 
 RIGID = 6  # rigid parameters come before eddy-current terms

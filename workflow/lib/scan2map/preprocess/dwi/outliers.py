@@ -12,7 +12,8 @@ import torch
 from scan2map.preprocess.dwi.eddy import centred_mm, eddy_field
 from scan2map.preprocess.dwi.interpolation import sample, spline_coefficients
 from scan2map.preprocess.dwi.motion import Motion, Scan
-from scan2map.preprocess.dwi.resample import displaced_coordinates, phase_axis, voxel_grid, voxel_motion
+from scan2map.preprocess.dwi.phase_encoding import phase_axis
+from scan2map.preprocess.dwi.resample import displaced_coordinates, voxel_grid, voxel_motion
 
 SLICE_AXIS = 2
 # A slice is judged by at least this share of the mean number of voxels per slice, and by five volumes or more.

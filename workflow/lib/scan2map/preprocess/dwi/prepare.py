@@ -16,7 +16,7 @@ from scan2map.errors import DataError
 from scan2map.images import Image, load_image, require_same_grid, save_image
 from scan2map.preprocess.dwi import denoise
 from scan2map.preprocess.dwi.gradients import GradientTable, read_gradients, require_tensor_directions, write_gradients
-from scan2map.preprocess.dwi.resample import check_readout_time, phase_axis
+from scan2map.preprocess.dwi.phase_encoding import check_readout_time, phase_axis
 from scan2map.provenance import sidecar_path, write_sidecar
 
 LOGGER = logging.getLogger("scan2map")

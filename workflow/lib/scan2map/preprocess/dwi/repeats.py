@@ -2,48 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 
 from scan2map.preprocess.dwi.epi_model import blurred_coefficients, motion_matrix, rigid_derivatives
 from scan2map.preprocess.dwi.interpolation import inside_volume, sample
-from scan2map.preprocess.dwi.resample import phase_axis, voxel_grid, voxel_motion
+from scan2map.preprocess.dwi.resample import voxel_grid, voxel_motion
 from scan2map.preprocess.dwi.rigid import grid_centre_mm
 
 SCHEDULE_MM = ((8.0, 8.0), (4.0, 4.0))  # blur (FWHM) and sample spacing of each level
 ITERATIONS = 8
 SMALLEST_STEP_MM = 1e-3
-READOUT_TOLERANCE = 1e-3  # readout times that differ by less (relative) are one acquisition: sidecars round
-SMALLEST_CONTRAST = 0.2  # of the longest readout time: less difference in displacement drowns in noise
-
-
-def group_acquisitions(phase_encoding: Sequence[str], readout_times_s: Sequence[float]) -> np.ndarray:
-    """Number of the acquisition (direction and readout time) of each volume, in order of appearance; shape (n,)."""
-    firsts: list[tuple[str, float]] = []
-    groups = []
-    for way, time in zip(phase_encoding, readout_times_s, strict=True):
-        same = [other == way and abs(time - first) <= READOUT_TOLERANCE * first for other, first in firsts]
-        if not any(same):
-            firsts.append((way, time))
-            same.append(True)
-        groups.append(same.index(True))
-    return np.array(groups)
-
-
-def is_opposed(phase_encoding: Sequence[str], readout_times_s: Sequence[float]) -> bool:
-    """Whether some volumes are displaced differently enough by one field to tell it."""
-    seconds = np.zeros((len(phase_encoding), 3))
-    for row, way, time in zip(seconds, phase_encoding, readout_times_s, strict=True):
-        axis, sign = phase_axis(way)
-        row[axis] = sign * time
-    return tells_field(seconds)
-
-
-def tells_field(displacement_s: np.ndarray) -> bool:
-    """The same from displacements per Hz of field, (n, 3), s: readout times with the signs of their directions."""
-    return bool(np.ptp(displacement_s, axis=0).max() >= SMALLEST_CONTRAST * np.abs(displacement_s).max())
 
 
 def align_rigidly(moving: torch.Tensor, reference: torch.Tensor, affine: np.ndarray) -> np.ndarray:

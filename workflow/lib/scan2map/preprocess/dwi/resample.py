@@ -20,41 +20,7 @@ import torch
 
 from scan2map.errors import DataError
 from scan2map.preprocess.dwi.interpolation import along_axis, inside_volume, sample, spline_coefficients
-
-PHASE_ENCODING_DIRECTIONS = ("i", "i-", "j", "j-", "k", "k-")
-
-
-def phase_axis(direction: str) -> tuple[int, int]:
-    """Voxel axis (0, 1, 2) and sign (+1, -1) of a BIDS PhaseEncodingDirection.
-
-    Raises:
-        DataError: the direction is not one of i, i-, j, j-, k, k-.
-    """
-    if direction not in PHASE_ENCODING_DIRECTIONS:
-        raise DataError(
-            "The phase-encoding direction is not known",
-            found=repr(direction),
-            allowed=", ".join(PHASE_ENCODING_DIRECTIONS),
-            remedy="correct PhaseEncodingDirection in the sidecar",
-        )
-    return "ijk".index(direction[0]), -1 if direction.endswith("-") else 1
-
-
-def check_readout_time(readout_time_s) -> float:
-    """The total readout time in seconds as a number.
-
-    Raises:
-        DataError: it is missing, not a number, not positive, or a second or longer (milliseconds were given).
-    """
-    number = isinstance(readout_time_s, (int, float, np.number)) and not isinstance(readout_time_s, bool)
-    if not number or not np.isfinite(readout_time_s) or not 0 < readout_time_s < 1:
-        raise DataError(
-            "The total readout time cannot be used",
-            found=f"{readout_time_s!r} s",
-            allowed="more than 0 and less than 1 s",
-            remedy="correct TotalReadoutTime in the sidecar: (phase-encoding lines - 1) x effective echo spacing",
-        )
-    return float(readout_time_s)
+from scan2map.preprocess.dwi.phase_encoding import check_readout_time, phase_axis
 
 
 def voxel_grid(shape, *, dtype=torch.float32, device="cpu") -> torch.Tensor:

@@ -20,8 +20,9 @@ from scan2map.preprocess.dwi.constant_field import without_constant
 from scan2map.preprocess.dwi.epi_model import Acquisition, EpiModel, Linearised, State, motion_matrix
 from scan2map.preprocess.dwi.field_prior import FieldPrior, cauchy_weight, tissue_weight
 from scan2map.preprocess.dwi.normal_equations import NormalEquations, conjugate_gradients
-from scan2map.preprocess.dwi.repeats import align_groups, group_acquisitions, group_means, is_opposed
-from scan2map.preprocess.dwi.resample import check_readout_time, resample_volumes
+from scan2map.preprocess.dwi.phase_encoding import check_readout_time, group_acquisitions, is_opposed
+from scan2map.preprocess.dwi.repeats import align_groups, group_means
+from scan2map.preprocess.dwi.resample import resample_volumes
 from scan2map.preprocess.dwi.rigid import rigid_parameters
 
 SMALLEST_VARIANCE = 1e-10  # of a residual; the head's mean intensity is one

@@ -10,7 +10,7 @@ import pandas as pd
 
 from scan2map.errors import DataError
 from scan2map.images import load_image
-from scan2map.preprocess.dwi.repeats import group_acquisitions
+from scan2map.preprocess.dwi.phase_encoding import group_acquisitions
 from scan2map.reporting.figures.scenes import Style, draw, layout_for, load_mask, window
 from scan2map.reporting.mosaic import Colours, Scene
 from scan2map.reporting.pictures import Picture

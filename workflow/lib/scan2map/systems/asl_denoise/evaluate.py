@@ -26,7 +26,7 @@ BEST = {"psnr": "max", "cbf_ccc": "max", "cbf_rmse": "min"}
 def scorer_of(package: Package, settings: Mapping[str, Any]) -> Scorer:
     """A package under the protocol of these settings."""
     members = dict(zip(package.config["seeds"], package.members, strict=True))
-    return Scorer(members, {**package.settings, "evaluation": settings["evaluation"]})
+    return Scorer(members, package.judged_by(settings))
 
 
 def _summarised(rows: pd.DataFrame, method: str, how: str) -> pd.DataFrame:

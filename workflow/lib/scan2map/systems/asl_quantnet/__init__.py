@@ -132,7 +132,7 @@ class AslQuantNet:
         """The validation protocol."""
         from scan2map.systems.asl_quantnet.evaluate import evaluate_members
 
-        trained = {**package.settings, "evaluation": settings["evaluation"]}
+        trained = package.judged_by(settings)
         return evaluate_members(package.members, test, trained, device)
 
 

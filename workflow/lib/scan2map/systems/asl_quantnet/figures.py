@@ -93,7 +93,7 @@ def map_numbers(
     from scan2map.systems.asl_quantnet.protocol import Scorer
     from scan2map.systems.asl_quantnet.scenes import build_scenes
 
-    scorer = Scorer(package.members, {**package.settings, "evaluation": settings["evaluation"]})
+    scorer = Scorer(package.members, package.judged_by(settings))
     scene = build_scenes(test[:1], scorer.settings, device)[0]
     scan = scorer.scan(scene, MAP_SNR)
     found = scorer.predict(scan)

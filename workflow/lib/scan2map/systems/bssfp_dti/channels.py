@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 CYCLES = 12
-CHANNELS = {"pc_bssfp": 2 * CYCLES, "single_bssfp": 2 * CYCLES, "t1w": 6, "dt": 6, "template": 3, "template_true": 3}
+CHANNELS = {"pc_bssfp": 2 * CYCLES, "single_bssfp": 2 * CYCLES, "t1w": 6, "dt": 6, "template": 12, "template_true": 12}
 # The array that tells where a voxel lies in the template: by registration, or in truth.
 TEMPLATE_SOURCES = {"template": "registered_mm", "template_true": "template_mm"}
 SINGLE_CYCLE = 6  # 180°: the pass band is centred on resonance, as a scanner's ordinary bSSFP
@@ -78,13 +78,10 @@ def image_of(modality: str, raw: Mapping[str, torch.Tensor], means: Mapping[str,
     """The channels of a modality before :func:`channel_scale`, 0 outside the brain.
 
     Args:
-        modality: a key of ``CHANNELS``, but for ``dt`` (its image is the encoded tensor).
-        raw: ``bssfp`` (24, x, y, z), ``t1w`` (1, x, y, z), ``registered_mm`` or ``template_mm`` (3, x, y, z) as far as
-            the modality needs them, and ``mask`` (1, x, y, z).
+        modality: ``pc_bssfp``, ``single_bssfp`` or ``t1w``.
+        raw: ``bssfp`` (24, x, y, z) or ``t1w`` (1, x, y, z), and ``mask`` (1, x, y, z).
         means: of ``bssfp`` and ``t1w`` in the brain.
     """
-    if modality in TEMPLATE_SOURCES:
-        return template_channels(raw[TEMPLATE_SOURCES[modality]])
     if modality == "t1w":
         return t1w_channels(raw["t1w"], means["t1w"]) * raw["mask"]
     channels = bssfp_channels(raw["bssfp"], means["bssfp"]) * raw["mask"]
@@ -107,7 +104,35 @@ def channel_scale(modality: str, constants: Mapping[str, float]) -> torch.Tensor
 
 
 def source_of(modality: str) -> Sequence[str]:
-    """The arrays of a subject that a modality is made from."""
-    if modality in TEMPLATE_SOURCES:
-        return (TEMPLATE_SOURCES[modality],)
-    return {"t1w": ("t1w",), "dt": ()}.get(modality, ("bssfp",))
+    """The arrays of a subject that the image of a modality is made from; none for a tensor or a place."""
+    return {"t1w": ("t1w",), "pc_bssfp": ("bssfp",), "single_bssfp": ("bssfp",)}.get(modality, ())
+
+
+def points_of(modality: str) -> str:
+    """The array that tells where a voxel lies in the template."""
+    return TEMPLATE_SOURCES.get(modality, "registered_mm")
+
+
+def brightness(modality: str, channels: torch.Tensor) -> torch.Tensor:
+    """One image (1, x, y, z) that shows the anatomy, of scaled channels: the mean magnitude of all cycles, or T1w."""
+    return (channels[0::2] if "bssfp" in source_of(modality) else channels).mean(0, keepdim=True)
+
+
+def scaled_image(
+    arrays: Mapping[str, np.ndarray], session: int, modality: str, constants: Mapping[str, float]
+) -> torch.Tensor:
+    """Scaled channels of one session of a whole head (channels, x, y, z), 0 outside the brain.
+
+    Args:
+        arrays: as in a data set file: ``bssfp`` or ``t1w``, and ``mask``.
+        session: number of the bSSFP session.
+        modality: ``pc_bssfp``, ``single_bssfp`` or ``t1w``.
+        constants: from :func:`channel_constants`.
+    """
+    brain = arrays["mask"] > 0
+    several = {"bssfp": lambda: arrays["bssfp"][session], "t1w": lambda: arrays["t1w"][None]}
+    raw = {name: several[name]().astype(np.float32) for name in source_of(modality)}
+    means = {name: brain_mean(np.squeeze(values), brain) for name, values in raw.items()}
+    raw["mask"] = brain[None].astype(np.float32)
+    image = image_of(modality, {name: torch.from_numpy(values) for name, values in raw.items()}, means)
+    return image * channel_scale(modality, constants)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scan2map.systems.bssfp_dti.channels import channel_constants, source_of
+from scan2map.systems.bssfp_dti.channels import channel_constants
 from scan2map.systems.bssfp_dti.mean_brain import mean_lattice, packed
 from scan2map.systems.bssfp_dti.patches import Patches, as_subject
 from scan2map.systems.bssfp_dti.representation import scaling
@@ -26,7 +26,7 @@ def normalisation(train: Sequence[Path], settings: Mapping[str, Any]) -> dict[st
     elements = {name: scaling(values, name == "log") for name in ("log", "raw")}
     found = {"channels": channel_constants(subjects), "elements": elements}
     if settings["network"]["prior_points"]:
-        found["mean_brain"] = packed(mean_lattice(subjects, settings, elements))
+        found["mean_brain"] = packed(mean_lattice(subjects, settings, found["channels"]))
     return found
 
 
@@ -39,6 +39,6 @@ def patches(paths: Sequence[Path], settings: Mapping[str, Any], *, augment: bool
         augment: whether to disturb them.
     """
     kind, modality = settings["parametrisation"], settings["modality"]
-    turned = settings["data"]["voxel_size_mm"] if settings["network"]["turned"] else None
-    subjects = [as_subject(load_subject(path)[0], source_of(modality), kind, turned) for path in paths]
+    size = settings["data"]["voxel_size_mm"]
+    subjects = [as_subject(load_subject(path)[0], modality, kind, size) for path in paths]
     return Patches(subjects, modality, settings["patches"], augment)

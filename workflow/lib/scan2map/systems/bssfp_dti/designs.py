@@ -8,9 +8,10 @@ from typing import Any
 from torch import nn
 
 from scan2map.errors import SettingError
-from scan2map.models.tensor_translation import TemplateTensor, TensorGenerator, VoxelwiseNetwork
+from scan2map.models.tensor_translation import MeanBrain, TemplateTensor, TensorGenerator, VoxelwiseNetwork
 from scan2map.systems.bssfp_dti.channels import CHANNELS, TEMPLATE_SOURCES
 from scan2map.systems.bssfp_dti.mean_brain import unpacked
+from scan2map.systems.bssfp_dti.representation import Representation
 
 
 def make_network(settings: Mapping[str, Any], normalisation: Mapping[str, Any]) -> nn.Module:
@@ -35,7 +36,7 @@ def make_network(settings: Mapping[str, Any], normalisation: Mapping[str, Any]) 
             remedy="correct settings.network.design, settings.modality or settings.stages.course",
         )
     channels = {name: CHANNELS[name] for name in dict.fromkeys(["dt", modality] if staged else [modality])}
-    prior = unpacked(normalisation["mean_brain"]) if network["prior_points"] else None
+    prior = _mean_brain(settings, normalisation) if network["prior_points"] else None
     if network["design"] == "template":
         return TemplateTensor(prior)
     if network["design"] == "voxelwise":
@@ -44,3 +45,10 @@ def make_network(settings: Mapping[str, Any], normalisation: Mapping[str, Any]) 
         channels, network["head_width"], network["widths"], network["normalisation"], network["head_normalisation"],
         network["dropout"], prior,
     )  # fmt: skip
+
+
+def _mean_brain(settings: Mapping[str, Any], normalisation: Mapping[str, Any]) -> MeanBrain:
+    kind, network = settings["parametrisation"], settings["network"]
+    scale = Representation(kind, normalisation["elements"][kind])
+    lattice = unpacked(normalisation["mean_brain"])
+    return MeanBrain(lattice, scale.low, scale.span, network["turned"], network["design"] == "template")

@@ -16,14 +16,8 @@ from scipy.spatial.transform import Rotation
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from scan2map.systems.bssfp_dti.channels import (
-    TEMPLATE_SOURCES,
-    brain_mean,
-    image_of,
-    source_of,
-    template_channels,
-)
-from scan2map.systems.bssfp_dti.place import template_turns, turn_locally
+from scan2map.systems.bssfp_dti.channels import TEMPLATE_SOURCES, brain_mean, image_of, points_of, source_of
+from scan2map.systems.bssfp_dti.place import flip_place, place_channels, turn_place
 from scan2map.systems.bssfp_dti.representation import flip_elements, to_matrices, turn_elements
 from scan2map.training.stream import Samples
 
@@ -38,48 +32,41 @@ class Subject:
     """One subject in memory.
 
     Attributes:
-        raw: ``bssfp`` (sessions, 24, x, y, z), ``t1w`` (1, 1, x, y, z), ``registered_mm`` or ``template_mm``
-            (1, 3, x, y, z), float16, as far as they are needed.
+        raw: ``bssfp`` (sessions, 24, x, y, z) or ``t1w`` (1, 1, x, y, z), float16, as far as they are needed.
         means: brain means of ``bssfp`` (per session) and ``t1w``.
         matrices: what is learned, unscaled, of every diffusion session (sessions, 6, x, y, z), 0 outside the brain.
         mask: brain (1, x, y, z), float32.
-        places: brain voxels (n, 3).
-        points: where each voxel lies in the template by registration, mm (3, x, y, z).
+        voxels: of the brain (n, 3).
+        place: where each voxel lies in the template and how it is turned there (12, x, y, z).
     """
 
     raw: Mapping[str, torch.Tensor]
     means: Mapping[str, list[float]]
     matrices: torch.Tensor
     mask: torch.Tensor
-    places: np.ndarray
-    points: torch.Tensor
+    voxels: np.ndarray
+    place: torch.Tensor
 
 
-def as_subject(
-    arrays: Mapping[str, np.ndarray], sources: Sequence[str], kind: str, voxel_size_mm: float | None = None
-) -> Subject:
+def as_subject(arrays: Mapping[str, np.ndarray], modality: str, kind: str, voxel_size_mm: float) -> Subject:
     """A subject from the arrays of its data set file.
 
     Args:
         arrays: see :func:`scan2map.systems.bssfp_dti.cohort.simulate_cohort_subject`.
-        sources: arrays that the modalities need.
+        modality: of the input.
         kind: parametrisation of the tensors, ``log`` or ``raw``.
-        voxel_size_mm: of the grid, where tensors are to be learned in the axes of the template that ``sources`` name.
+        voxel_size_mm: of the grid.
     """
     mask = arrays["mask"] > 0
     brain = torch.from_numpy(mask.astype(np.float32))[None]
     several = {"bssfp": arrays["bssfp"], "t1w": arrays["t1w"][None, None]}
-    several |= {name: arrays[name][None] for name in TEMPLATE_SOURCES.values()}
-    raw = {name: torch.from_numpy(several[name].astype(np.float16)) for name in sources}
+    raw = {name: torch.from_numpy(several[name].astype(np.float16)) for name in source_of(modality)}
     means = {name: [brain_mean(np.squeeze(session), mask) for session in several[name]] for name in ("bssfp", "t1w")}
     tensors = torch.from_numpy(arrays["tensor"].astype(np.float32))
     matrices, inside = torch.zeros_like(tensors), brain[0] > 0
     matrices[..., inside] = to_matrices(tensors[..., inside][..., None, None], kind)[..., 0, 0]
-    if voxel_size_mm:
-        turns = template_turns(arrays[sources[0]], voxel_size_mm)
-        matrices = torch.stack([torch.from_numpy(turn_locally(one.numpy(), turns)) for one in matrices])
-    points = torch.from_numpy(arrays["registered_mm"])
-    return Subject(raw, means, matrices, brain, np.argwhere(mask), points)
+    place = place_channels(arrays[points_of(modality)], voxel_size_mm, mask)
+    return Subject(raw, means, matrices, brain, np.argwhere(mask), place)
 
 
 class Patches:
@@ -98,26 +85,28 @@ class Patches:
     def __call__(self, generator: np.random.Generator) -> dict[str, torch.Tensor]:
         """One patch: ``matrices`` (6, x, y, z), ``mask``, ``place``, and but for ``dt`` ``image`` (channels, …)."""
         subject = self.subjects[generator.integers(len(self.subjects))]
-        centre = subject.places[generator.integers(len(subject.places))]
+        centre = subject.voxels[generator.integers(len(subject.voxels))]
         sessions = {name: int(generator.integers(len(values))) for name, values in subject.raw.items()}
         matrices = subject.matrices[generator.integers(len(subject.matrices))]
         turn, flip = self._movement(generator)
         raw = {name: subject.raw[name][session] for name, session in sessions.items()}
-        volumes = raw | {"matrices": matrices, "mask": subject.mask, "place": subject.points}
+        volumes = raw | {"matrices": matrices, "mask": subject.mask, "place": subject.place}
         size = self.settings["size_voxels"]
         parts = {name: crop(volume, centre, size, turn) for name, volume in volumes.items()}
         parts["mask"] = (parts["mask"] > WHOLE).float()
         if turn is not None:
             parts["matrices"] = turn_elements(parts["matrices"], turn.T)
+            parts["place"] = turn_place(parts["place"], turn)
         if flip:
             parts = {name: values.flip(1) for name, values in parts.items()}
             parts["matrices"] = flip_elements(parts["matrices"], 0)
-            parts["place"] = parts["place"] * torch.tensor([-1.0, 1.0, 1.0]).view(3, 1, 1, 1)
+            parts["place"] = flip_place(parts["place"])
         means = {name: subject.means[name][sessions.get(name, 0)] for name in subject.means}
-        sample = {"matrices": parts["matrices"] * parts["mask"], "mask": parts["mask"]}
-        sample["place"] = template_channels(parts["place"])
+        sample = {"matrices": parts["matrices"] * parts["mask"], "mask": parts["mask"], "place": parts["place"]}
         if self.modality == "dt":
             return sample
+        if self.modality in TEMPLATE_SOURCES:
+            return sample | {"image": parts["place"]}
         return sample | {"image": self._disturbed(image_of(self.modality, parts, means), parts["mask"], generator)}
 
     def _movement(self, generator: np.random.Generator) -> tuple[np.ndarray | None, bool]:
@@ -134,7 +123,7 @@ class Patches:
     def _disturbed(self, image: torch.Tensor, mask: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
         """Shading of the magnitudes and noise on all channels, each in a quarter of the samples, as the document."""
         seeds = generator.integers(2**31, size=2)
-        if not self.augment or self.modality in TEMPLATE_SOURCES:
+        if not self.augment:
             return image
         from monai.transforms import RandBiasField, RandGaussianNoise
 

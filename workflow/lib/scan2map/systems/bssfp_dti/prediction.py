@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from scan2map.systems.bssfp_dti.channels import brain_mean, channel_scale, image_of, source_of, template_channels
+from scan2map.systems.bssfp_dti.channels import TEMPLATE_SOURCES, points_of, scaled_image
 from scan2map.systems.bssfp_dti.inference import in_windows
-from scan2map.systems.bssfp_dti.place import template_turns, turn_locally
+from scan2map.systems.bssfp_dti.place import place_channels
 from scan2map.systems.bssfp_dti.representation import Representation
 
 
@@ -40,22 +40,18 @@ class Translator:
             session: number of the bSSFP (or, for the autoencoder, diffusion) session.
         """
         mask = torch.from_numpy((arrays["mask"] > 0).astype(np.float32))[None]
-        channels = self._channels(arrays, session, mask)
-        if self.network.prior is not None:
-            channels = torch.cat([channels, template_channels(torch.from_numpy(arrays["registered_mm"]))])
-        return channels[None]
+        placed = self.modality in TEMPLATE_SOURCES
+        parts = [] if placed else [self._channels(arrays, session, mask)]
+        if placed or self.network.prior is not None:
+            size, brain = self.settings["data"]["voxel_size_mm"], arrays["mask"] > 0
+            parts.append(place_channels(arrays[points_of(self.modality)], size, brain))
+        return torch.cat(parts)[None]
 
     def _channels(self, arrays: Mapping[str, np.ndarray], session: int, mask: torch.Tensor) -> torch.Tensor:
         if self.modality == "dt":
             tensors = torch.from_numpy(arrays["tensor"][session].astype(np.float32))
             return self.representation.encode(tensors) * mask
-        several = {"bssfp": lambda: arrays["bssfp"][session], "t1w": lambda: arrays["t1w"][None]}
-        raw = {name: several.get(name, lambda name=name: arrays[name])() for name in source_of(self.modality)}
-        raw = {name: torch.from_numpy(values.astype(np.float32)) for name, values in raw.items()}
-        brain = arrays["mask"] > 0
-        means = {name: brain_mean(np.squeeze(values.numpy()), brain) for name, values in raw.items()}
-        image = image_of(self.modality, raw | {"mask": mask}, means)
-        return image * channel_scale(self.modality, self.constants)
+        return scaled_image(arrays, session, self.modality, self.constants)
 
     @torch.inference_mode()
     def scaled(self, arrays: Mapping[str, np.ndarray], session: int) -> torch.Tensor:
@@ -66,7 +62,7 @@ class Translator:
             lambda window: self.network(window, self.modality), image, windows["window_voxels"],
             windows["overlap_voxels"],
         )  # fmt: skip
-        return self._turned_back(found[0].float().cpu(), arrays)
+        return found[0].float().cpu()
 
     @torch.inference_mode()
     def expected(self, arrays: Mapping[str, np.ndarray], session: int) -> torch.Tensor | None:
@@ -74,15 +70,6 @@ class Translator:
         if self.network.prior is None:
             return None
         return self.network.expected(self.image(arrays, session).to(self.device), self.modality)[0].cpu()
-
-    def _turned_back(self, scaled: torch.Tensor, arrays: Mapping[str, np.ndarray]) -> torch.Tensor:
-        """From the template's axes to those of the grid, for a template that turns tensors."""
-        if not self.settings["network"]["turned"]:
-            return scaled
-        points = arrays[source_of(self.modality)[0]]
-        turns = np.swapaxes(template_turns(points, self.settings["data"]["voxel_size_mm"]), -1, -2)
-        turned = turn_locally(self.representation.unscale(scaled).numpy(), turns)
-        return self.representation.scale(torch.from_numpy(turned))
 
     def tensors(self, scaled: Sequence[torch.Tensor], mask: np.ndarray) -> np.ndarray:
         """Tensors (6, x, y, z), 1e-3 mm²/s, 0 outside the brain, of the mean of the members' values."""

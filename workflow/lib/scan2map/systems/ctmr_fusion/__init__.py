@@ -136,7 +136,7 @@ class CtMrFusion:
         """The validation protocol."""
         from scan2map.systems.ctmr_fusion.evaluate import evaluate_members
 
-        trained = {**package.settings, "evaluation": settings["evaluation"]}
+        trained = package.judged_by(settings)
         return evaluate_members(package.members, test, trained, device)
 
 

@@ -191,7 +191,7 @@ def plot_fusion(tables: Sequence, packages: Mapping[str, Any], test: Sequence, *
     from scan2map.training.package import load_package
 
     package, one_pass = (load_package(packages[name]) for name in ("own", "one_pass"))
-    settings = {**package.settings, "evaluation": settings["evaluation"]}
+    settings = package.judged_by(settings)
     table = pd.concat([read_table(path) for path in tables], ignore_index=True)
     with torch.inference_mode():
         cases = strata_cases([Path(path) for path in test], settings)

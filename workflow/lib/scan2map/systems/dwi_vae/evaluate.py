@@ -192,7 +192,7 @@ def evaluate_package(package: Package, test: Sequence[Path], settings: Mapping[s
         Rows of ``evaluation.model_table``.
     """
     recipe = (package.config["training"], {**package.config["compute"], "device": device}, package.config["seeds"])
-    trained = {**package.settings, "evaluation": settings["evaluation"]}
+    trained = package.judged_by(settings)
     # The shared code scores without gradients; a fit to a scan needs them.
     with torch.inference_mode(mode=False), torch.enable_grad():
         return evaluate_members(package.members, test, trained, recipe)
