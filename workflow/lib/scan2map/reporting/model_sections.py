@@ -8,7 +8,8 @@ from pathlib import Path
 
 from scan2map.reporting.lineage import read_sidecar
 from scan2map.reporting.sections import SectionView, draw_section
-from scan2map.reporting.spec import FigureSpec, FileSpec, PageSpec, SectionSpec
+from scan2map.reporting.spec import FigureSpec, FileSpec, PageSpec, SectionSpec, ViewerSpec
+from scan2map.reporting.viewer import GREY
 from scan2map.systems import load_system
 from scan2map.training.files import PredictedMap
 from scan2map.training.predict import map_name, present_maps
@@ -73,6 +74,26 @@ def _figure(
     )
 
 
+def _viewer(system: str, description: Description, maps: Iterable[PredictedMap]) -> ViewerSpec | None:
+    """The viewer of a system that wants one."""
+    present = {item.name: item for item in maps}
+    items = [present[name] for name in description.viewer if name in present]
+    if not items:
+        return None
+    coloured = [item.name for item in items if item.colour_map != GREY]
+    layers = tuple(
+        {
+            "name": item.name_shown or NAMES[item.role], "input": item.name, "range": item.display,
+            "scale": item.display_scale, "colour_map": item.colour_map, "base": item.name not in coloured,
+            "masked": item.name in coloured, "start": item.name in coloured[:1],
+        }
+        for item in items
+    )  # fmt: skip
+    inputs = {item.name: f"{system}.{item.name}" for item in items}
+    inputs["mask"] = MASKS.get(items[0].datatype, f"{system}.mask")
+    return ViewerSpec(f"viewer-{system}", "Look through the images", inputs, layers)
+
+
 def model_section(
     system: str, files: Mapping[str, str], spec: PageSpec, states: Mapping, settings: Mapping
 ) -> SectionView:
@@ -97,7 +118,9 @@ def model_section(
         for wanted in predictions
     )
     introduction = f"{description.intended_use} Package {told.get('Package', '')}."
-    section = SectionSpec(system, description.title, introduction, figures, modality)
+    section = SectionSpec(
+        system, description.title, introduction, figures, modality, _viewer(system, description, present)
+    )
     return draw_section(section, replace(spec, files={**spec.files, **known}), files, states, settings)
 
 

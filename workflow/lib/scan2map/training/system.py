@@ -40,6 +40,8 @@ class Description:
         limits: what the model must not be used for, for the model card.
         fits_session: a prediction trains on the session's own data: ``predict`` then takes a folder for
             ``checkpoints`` that outlives an interruption, and may take as long as a training.
+        viewer: names of maps that the session's page lets the reader look through: grey ones below, coloured ones over
+            them, the first of these to begin with; no viewer where empty.
     """
 
     title: str
@@ -52,6 +54,7 @@ class Description:
     roles: tuple[str, ...] = ()
     sources: Mapping[str, RailFile] = field(default_factory=dict)
     fits_session: bool = False
+    viewer: tuple[str, ...] = ()
 
 
 class System(Protocol):

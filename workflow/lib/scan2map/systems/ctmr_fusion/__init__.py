@@ -9,7 +9,7 @@ _LESION = {"unit": "1", "label": "Lesion probability", "display": (0.0, 1.0), "c
 MAPS = (
     PredictedMap(
         "fused", "ctmr", "fusion", description="CT and MRI fused: mean of the drawn images.",
-        entities={"desc": "network"}, **_IMAGE,
+        entities={"desc": "network"}, name_shown="Fused", **_IMAGE,
     ),
     PredictedMap(
         "composite", "ctmr", "fusion", description="Bone of the CT in the MRI, cut hard.",
@@ -17,11 +17,12 @@ MAPS = (
     ),
     PredictedMap(
         "fused_sd", "ctmr", "fusion", description="Standard deviation of the fused image.",
-        entities={"desc": "networksd"}, role="uncertainty", of="fused", **_IMAGE | {"display": (0.0, 0.5)},
+        entities={"desc": "networksd"}, role="uncertainty", of="fused",
+        **_IMAGE | {"display": (0.0, 0.1), "colour_map": "viridis"},
     ),
     PredictedMap(
         "lesion", "ctmr", "probseg", description="Probability of lesion, from the fused image.",
-        entities={"label": "lesion", "desc": "network"},
+        entities={"label": "lesion", "desc": "network"}, name_shown="Lesion probability",
         **_LESION,
     ),
     PredictedMap(
@@ -73,6 +74,7 @@ class CtMrFusion:
             "comparison of guided diffusion with simple fusions."
         ),
         limits=LIMITS,
+        viewer=("fused", "mri", "ct", "lesion", "fused_sd"),
     )
 
     def build_dataset(self, subject, sources, settings, output):

@@ -30,7 +30,7 @@ COLUMNS = {
     "one_pass": ("U-Net in one pass", IMAGE),
     "fused": ("fused by diffusion", IMAGE),
     "lesion": ("lesion probability", {"cmap": "magma", "vmin": 0, "vmax": 1}),
-    "uncertainty": ("standard deviation", {"cmap": "viridis", "vmin": 0, "vmax": 0.5}),
+    "uncertainty": ("standard deviation", {"cmap": "viridis", "vmin": 0, "vmax": 0.1}),
 }
 SHOWN_HU = -500.0  # air around the head is left out of the table
 STEP_PANELS = {
