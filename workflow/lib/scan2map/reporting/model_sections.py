@@ -19,7 +19,7 @@ from scan2map.training.system import Description
 # writes what is to be drawn as a map of the name ``mask``.
 MASKS = {"perf": "asl_mask", "dwi": "dwi_mask", "anat": "t1w_mask"}
 NAMES = {"prediction": "Model", "baseline": "Conventional", "uncertainty": "Uncertainty (SD)", "residual": "Removed",
-         "input": "Input"}  # fmt: skip
+         "input": "Input", "direction": "Direction"}  # fmt: skip
 JUDGE = (
     "Flicker between the pictures on one scale: the model keeps the anatomy of the conventional estimate, with less "
     "noise. What it alone shows, or smooths away, and places of high uncertainty are to be doubted."

@@ -49,8 +49,10 @@ class PredictedMap:
         description: one sentence for the sidecar.
         role: ``prediction``; ``baseline`` (a conventional estimate from the same input); ``uncertainty`` (standard
             deviation of a prediction, same unit); ``residual`` (what a prediction took away from its input); ``input``
-            (what the prediction was made from); ``data`` (a further result, neither drawn nor scored).
-        of: for a baseline, an uncertainty or a residual, the name of the prediction that it belongs to.
+            (what the prediction was made from); ``direction`` (direction colours, 3 volumes of 0 to 1: drawn, not
+            scored); ``data`` (a further result, neither drawn nor scored).
+        of: for all roles but ``prediction`` and ``data``, the name of the prediction that it belongs to.
+        optional: whether a package may do without it though it has that prediction.
         name_shown: what its picture is called; the word for its role where it is empty (needed by two of one role).
         display: lowest and highest value of the picture in displayed units, the same for a prediction and its baseline.
         display_scale: displayed value over the file's value.
@@ -65,8 +67,9 @@ class PredictedMap:
     label: str
     description: str
     entities: Mapping[str, str] = field(default_factory=dict)
-    role: Literal["prediction", "baseline", "uncertainty", "residual", "input", "data"] = "prediction"
+    role: Literal["prediction", "baseline", "uncertainty", "residual", "input", "direction", "data"] = "prediction"
     of: str = ""
+    optional: bool = False
     name_shown: str = ""
     display: tuple[float, float] = (0.0, 1.0)
     display_scale: float = 1.0

@@ -79,7 +79,8 @@ def predict_maps(
 
 def _require_companions(description: Description, images: Mapping) -> None:
     """Stop at a prediction without its baseline or uncertainty, or at no prediction at all."""
-    expected = {wanted.name for wanted in description.maps if wanted.name in images or wanted.of in images}
+    needed = [wanted for wanted in description.maps if wanted.of in images and not wanted.optional]
+    expected = {wanted.name for wanted in description.maps if wanted.name in images or wanted in needed}
     if not images or expected != set(images):
         raise DataError("The maps are not those of the system", found=sorted(images), allowed=sorted(expected))
 

@@ -23,6 +23,15 @@ def _bssfp(part: str) -> RailFile:
     return RailFile("dwi", "bSSFP", entities={"acq": "pc12", "part": part, "space": "dwi", "desc": "preproc"})
 
 
+def _colours(name: str, model: str, shown: str, source: str, *, optional: bool = False) -> PredictedMap:
+    words = f"Direction of {source} as colour, weighted by FA: red left-right, green front-back, blue up-down."
+    return PredictedMap(
+        name, "dwi", description=words, entities=_entities(model, "colours"), role="direction", of="fa",
+        optional=optional, name_shown=shown, suffix="dwimap", unit="1", label="direction", display=(0.0, 0.8),
+        colour_map="rgb",
+    )  # fmt: skip
+
+
 MAPS = (
     PredictedMap(
         "fa", "dwi", description="Fractional anisotropy from bSSFP, network ensemble.",
@@ -39,6 +48,24 @@ MAPS = (
     PredictedMap(
         "md_dwi", "dwi", description="Mean diffusivity measured by the session's diffusion scan.",
         entities=_entities("measured", "MD"), role="baseline", of="md", name_shown="Diffusion scan", **_MD,
+    ),
+    PredictedMap(
+        "fa_template", "dwi", description="FA of the mean tensor of the training heads, laid over by registration.",
+        entities=_entities("template", "FA"), role="baseline", of="fa", optional=True, name_shown="Template", **_FA,
+    ),
+    PredictedMap(
+        "md_template", "dwi", description="MD of the mean tensor of the training heads, laid over by registration.",
+        entities=_entities("template", "MD"), role="baseline", of="md", optional=True, name_shown="Template", **_MD,
+    ),
+    PredictedMap(
+        "signal", "dwi", description="Mean magnitude over the phase cycles, relative to its mean in the brain.",
+        entities=_entities("network", "signal"), role="input", of="fa", suffix="dwimap", unit="1",
+        label="bSSFP magnitude (relative)", display=(0.0, 2.0), colour_map="gray",
+    ),
+    _colours("colours", "network", "Direction", "the tensor from bSSFP"),
+    _colours("colours_dwi", "measured", "Direction, diffusion scan", "the tensor of the session's diffusion scan"),
+    _colours(
+        "colours_template", "template", "Direction, template", "the mean tensor of the training heads", optional=True
     ),
     PredictedMap(
         "fa_sd", "dwi", description="Standard deviation of the members' fractional anisotropy.",

@@ -18,6 +18,7 @@ from scan2map.physics.diffusion import principal_direction, rotate_tensor, tenso
 from scan2map.preprocess.bssfp.steps import INCREMENTS
 from scan2map.preprocess.registration import load_transform, voxel_centres
 from scan2map.provenance import sidecar_path
+from scan2map.systems.bssfp_dti.channels import brain_mean
 from scan2map.systems.bssfp_dti.cohort import DIFFUSIVITY_UNIT, real_parts
 from scan2map.systems.bssfp_dti.prediction import Translator
 from scan2map.systems.bssfp_dti.representation import grid_axes
@@ -93,18 +94,25 @@ def _maps(tensors: np.ndarray, mask: np.ndarray, axes: Axes) -> dict[str, np.nda
     found = {"fa": scalars.fa}
     found |= {name: getattr(scalars, name) * DIFFUSIVITY_UNIT for name in ("md", "ad", "rd")}
     found = {name: values * mask for name, values in found.items()}
-    direction = principal_direction(world) * mask[..., None]
+    direction = np.moveaxis(principal_direction(world) * mask[..., None], -1, 0)
     return found | {
         "tensor": np.moveaxis(world * DIFFUSIVITY_UNIT * mask[..., None], -1, 0),
-        "direction": np.moveaxis(direction, -1, 0),
+        "direction": direction,
+        "colours": np.abs(direction) * found["fa"],
     }
+
+
+def _beside(tensors: np.ndarray, name: str, mask: np.ndarray, axes: Axes) -> dict[str, np.ndarray]:
+    """What is shown of another tensor image beside the prediction."""
+    maps = _maps(tensors, mask, axes)
+    return {f"{kind}_{name}": maps[kind] for kind in ("fa", "md", "colours")}
 
 
 def predict_session(package: Package, inputs: Mapping[str, Path], device: str) -> dict[str, Image]:
     """The maps of one session.
 
     Args:
-        package: its members are averaged before the tensor is formed; their spread in FA is the uncertainty.
+        package: its members are averaged before the tensor is formed; their spread in FA and MD is the uncertainty.
         inputs: files by the names of the system's ``inputs``.
         device: where it computes.
 
@@ -124,8 +132,12 @@ def predict_session(package: Package, inputs: Mapping[str, Path], device: str) -
     found = _maps(first.tensors(scaled, mask), mask, axes)
     members = [_maps(first.tensors([one], mask), mask, axes) for one in scaled]
     found |= {f"{name}_sd": np.std([one[name] for one in members], axis=0) for name in ("fa", "md")}
-    measured = _maps(arrays["tensor"][0], mask, axes)
-    found |= {f"{name}_dwi": measured[name] for name in ("fa", "md")}
+    found |= _beside(arrays["tensor"][0], "dwi", mask, axes)
+    expected = [one.expected(arrays, 0) for one in translators]
+    if first.network.prior is not None:
+        found |= _beside(first.tensors(expected, mask), "template", mask, axes)
+    found["signal"] = np.hypot(arrays["bssfp"][0, 0::2], arrays["bssfp"][0, 1::2]).mean(0) * mask
+    found["signal"] /= brain_mean(arrays["bssfp"][0], mask)
     return {name: Image(axes.restored(values).astype(np.float32), grid.affine) for name, values in found.items()}
 
 
