@@ -76,3 +76,4 @@ onstart:
 
 onerror:
     print(status.failure_summary(config["pathvars"]["logs"]), file=sys.stderr)
+    follow_up.after_failure(workflow, log, config["pathvars"]["logs"], STARTED_S)

@@ -1,12 +1,14 @@
 """What the other files share: the checked configuration, the roots of the result tree, and who runs."""
 
+import time
 from functools import cache
 
 from scan2map import config as settings
-from scan2map import doctor, status, tables
+from scan2map import doctor, follow_up, status, tables
 from scan2map.bids.names import bids_path
 from scan2map.versions import step_version
 
+STARTED_S = time.time()
 BIDS = "<results>/bids"
 DERIVATIVES = "<results>/derivatives/scan2map"
 TRUTH = "<results>/derivatives/phantom"

@@ -35,6 +35,7 @@ each column is. `X` and `Y` stand for subject and session; BIDS calls a unit tha
 | `report/model-<system>.html` | card of each network that predicted |
 | `report/resources.html`, `.tsv` | time, memory and disk of the run |
 | `report/group.tsv` | numbers of the study page over sessions: tissues, errors, models, agreement, calibration |
+| `report/regions.js` | ranges of the regional medians over the study, which the session pages show |
 | `figures/index.html`, `figures/<system>/`, `figures/tables/` | figures and tables for papers ([figures](figures.md)) |
 | `bids/` | the scans as BIDS data set, without identifiers |
 | `inventory.tsv`, `series.tsv`, `files.tsv` | who runs which modality and why not; all series; all files by role |

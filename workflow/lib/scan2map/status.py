@@ -84,7 +84,7 @@ def failure_summary(logs) -> str:
     if not lines:
         return ""
     advice = (
-        "Run the same command once more: it goes on without them and shows them in the report.\n"
+        "The report names them; the next run leaves them out.\n"
         "To try a step again after mending its input, delete its note (the file in brackets)."
     )
     return "\n".join(["These sessions could not be processed:", *lines, advice])

@@ -88,3 +88,13 @@ def test_frechet_distance_of_normal_clouds_has_its_closed_form():
     second = 2 * rng.standard_normal((200_000, 2)) + [3, 0]
     assert metrics.frechet_distance(first, second) == pytest.approx(9 + 2, rel=0.01)
     assert metrics.frechet_distance(first, first) == pytest.approx(0, abs=1e-9)
+
+
+def test_known_inclination_leaves_the_error_of_the_azimuth():
+    """Two axes 60 degrees from the pole, 40 degrees apart in azimuth, and a found one that is too steep."""
+
+    def axis(polar_deg, azimuth_deg):
+        return Rotation.from_euler("ZY", [azimuth_deg, polar_deg], degrees=True).apply([0, 0, 1])
+
+    found = metrics.with_inclination(np.array([axis(20, 40), -axis(20, 0)]), np.array([axis(60, 0), -axis(60, 0)]))
+    assert found == pytest.approx(np.array([axis(60, 40), axis(60, 0)]), abs=1e-6)

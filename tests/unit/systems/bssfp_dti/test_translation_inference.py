@@ -181,7 +181,9 @@ def test_the_validation_scores_every_member_the_ensemble_and_the_scan(arrays, tm
     path = tmp_path / "sub-T01.safetensors"
     save_subject(path, arrays)
     table = evaluate.evaluate_package(package, [path], package.settings, "cpu")
-    assert set(table["method"]) == {"network", "seed_sd", "ensemble", "scan", "retest", "signal"}
+    assert set(table["method"]) == {
+        "network", "seed_sd", "ensemble", "known_inclination", "scan", "retest", "signal",
+    }  # fmt: skip
     assert {"brain", "CSF", "GM", "WM"} < set(table["roi"])
     assert {roi for roi in table["roi"] if roi.startswith("lobes:")}
     value = table.set_index(["method", "roi", "metric"])["value"]
@@ -193,7 +195,7 @@ def test_the_validation_scores_every_member_the_ensemble_and_the_scan(arrays, tm
     assert (table["subject"] == "T01").all()
     settings = {"evaluation": {**package.settings["evaluation"], "reference": False}}
     alone = evaluate.evaluate_package(package, [path], settings, "cpu")
-    assert set(alone["method"]) == {"network", "seed_sd", "ensemble"}
+    assert set(alone["method"]) == {"network", "seed_sd", "ensemble", "known_inclination"}
 
 
 def test_members_become_a_mean_and_a_spread():

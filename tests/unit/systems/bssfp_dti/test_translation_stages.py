@@ -1,5 +1,6 @@
 """Which weights move in which stage, with which learning rate; resume in the middle; settings that are refused."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -7,6 +8,7 @@ from scan2map.errors import SettingError
 from scan2map.models.tensor_translation import TensorGenerator
 from scan2map.systems import load_system
 from scan2map.systems.bssfp_dti.losses import structural_loss
+from scan2map.systems.bssfp_dti.mean_brain import packed
 from scan2map.systems.bssfp_dti.stages import Stage, at_step, learning_rate, plan_stages
 
 SHARES = {"autoencoder_share": 0.3, "head_share": 0.2}
@@ -43,7 +45,7 @@ def batch():
         "image": torch.rand((1, 24, 32, 32, 32), generator=generator),
         "matrices": torch.rand((1, 6, 32, 32, 32), generator=generator) - 0.5,
         "mask": torch.ones(1, 1, 32, 32, 32),
-        "place": 2 * torch.rand((1, 3, 32, 32, 32), generator=generator) - 1,
+        "place": 2 * torch.rand((1, 12, 32, 32, 32), generator=generator) - 1,
     }
 
 
@@ -58,7 +60,7 @@ def make(settings, training, constants):
 
 def rooms(names):
     """Parts of the network that names of weights belong to."""
-    return {".".join(name.split(".")[: 2 if name.startswith("heads") else 1]) for name in names}
+    return {".".join(name.split(".")[: 1 if name.startswith("body") else 2]) for name in names}
 
 
 def test_each_stage_moves_its_own_weights_at_its_own_rate(make, monkeypatch, batch):
@@ -68,6 +70,16 @@ def test_each_stage_moves_its_own_weights_at_its_own_rate(make, monkeypatch, bat
     assert [rooms(changed) for changed, _ in seen[3:5]] == [{"heads.pc_bssfp"}] * 2
     assert [rooms(changed) for changed, _ in seen[5:]] == [{"heads.pc_bssfp", "body"}] * 5
     assert [rate for _, rate in seen] == pytest.approx([0.01] * 5 + [0.001] * 5)
+
+
+def test_the_linear_way_past_the_body_goes_with_its_head(make, monkeypatch, batch, constants):
+    constants["mean_brain"] = packed(np.random.default_rng(1).uniform(-1, 1, (7, 4, 4, 4)))
+    run = Run(make(network={"prior_points": 4, "turned": True}), monkeypatch)
+    seen = [rooms(run.step(batch)[0]) for _ in range(6)]
+    own = [{"heads.dt", "direct.dt", "body"}, {"heads.pc_bssfp", "direct.pc_bssfp"}]
+    assert seen[2] == own[0]
+    assert seen[4] == own[1]
+    assert seen[5] == own[1] | {"body"}
 
 
 def test_a_single_stage_moves_everything_from_the_start(make, monkeypatch, batch):

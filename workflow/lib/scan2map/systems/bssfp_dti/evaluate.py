@@ -82,6 +82,22 @@ def score(
         yield {**common, "metric": name, "value": value, "unit": unit}
 
 
+def known_inclination_row(
+    predicted: np.ndarray, true: np.ndarray, arrays: Mapping[str, np.ndarray], settings: Mapping
+) -> dict[str, Any]:
+    """Axial angle in white matter if a signal told the angle of every fibre to B0 without error.
+
+    The azimuth stays that of the prediction: no signal that depends on the angle to B0 alone can tell it.
+    """
+    white = (arrays["mask"] > 0) & (arrays["tissue"][TISSUES.index("wm")] >= settings["tissue_threshold"])
+    found, wanted = (metrics.decompose(tensors[:, white].T) for tensors in (predicted, true))
+    directed = wanted.scalars.fa > settings["direction_fa"]
+    axes = metrics.with_inclination(found.direction[directed], wanted.direction[directed])
+    angle = np.median(metrics.axial_angle_deg(axes, wanted.direction[directed]))
+    labels = {"roi": "WM", "metric": "axial_angle", "unit": metrics.ANGLE_UNIT, "method": "known_inclination"}
+    return {**labels, "value": float(angle), "n": int(directed.sum())}
+
+
 def _predictions(
     translators: Sequence[Translator], arrays: Mapping[str, np.ndarray], session: int
 ) -> Iterator[tuple[str, list[torch.Tensor]]]:
@@ -105,6 +121,8 @@ def _prediction_rows(translators: Sequence[Translator], arrays: Mapping, protoco
             predicted = first.tensors(images, arrays["mask"])
             rows = score(predicted, true, arrays, protocol, first.element_ranges)
             yield from ({**row, "method": name} for row in rows)
+            if name == "ensemble":
+                yield known_inclination_row(predicted, true, arrays, protocol)
             found = torch.stack(images).mean(0) * (arrays["mask"] > 0)
             distance = metrics.frechet_distance(features(found), features(wanted))
             common = {"roi": "brain", "unit": "1", "n": 0, "method": name}
@@ -137,9 +155,10 @@ def evaluate_package(package: Package, test: Sequence[Path], settings: Mapping[s
     """The long table: mean over sessions of each subject's figures.
 
     Methods: ``network`` (mean of the members' figures), ``seed_sd`` (their standard deviation), ``ensemble`` (of the
-    mean prediction), ``prior`` (the mean brain that the networks begin from, alone); with ``evaluation.reference`` also
-    ``scan`` (a measured tensor against the ideal one), ``retest`` (against a second measured one), ``signal`` (what
-    bSSFP itself tells about the angle of a fibre).
+    mean prediction), ``known_inclination`` (its directions, tilted to the true angle to B0), ``prior`` (the mean brain
+    that the networks begin from, alone); with ``evaluation.reference`` also ``scan`` (a measured tensor against the
+    ideal one), ``retest`` (against a second measured one), ``signal`` (what bSSFP itself tells about the angle of a
+    fibre).
     """
     translators = [Translator(member, package.settings, package.normalisation, device) for member in package.members]
     protocol, rows = settings["evaluation"], []

@@ -35,6 +35,14 @@ def inclination_azimuth_deg(axes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return inclination, np.degrees(np.arctan2(upright[:, 1], upright[:, 0])) % 180
 
 
+def with_inclination(axes: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Axes (n, 3) tilted, at their own azimuth, to the angle that the true axes (n, 3) have to the third grid axis."""
+    upright = np.where(axes[:, 2:] < 0, -axes, axes)
+    across = upright[:, :2] / np.maximum(np.linalg.norm(upright[:, :2], axis=1, keepdims=True), TINY)
+    cosine = np.abs(true[:, 2:])
+    return np.hstack([across * np.sqrt(np.clip(1 - cosine**2, 0, 1)), cosine])
+
+
 def folded(difference_deg: np.ndarray) -> np.ndarray:
     """Absolute difference of two azimuths of axes, folded to 0 to 90 degrees."""
     turned = np.abs(difference_deg) % 180
