@@ -14,7 +14,7 @@ import torch
 
 from scan2map.evaluation import calibration
 from scan2map.evaluation.fusion_scores import fusion_scores, psnr_inside, ssim_inside
-from scan2map.evaluation.lesion_scores import NO_LESION, dice, lesion_scores, stratum
+from scan2map.evaluation.lesion_scores import NO_LESION, lesion_scores, stratum
 from scan2map.evaluation.model_table import model_table
 from scan2map.models.fusion_diffusion import FusionDiffusion
 from scan2map.preprocess.ctmr.hounsfield import BONE_WINDOW, apply_window
@@ -140,20 +140,20 @@ class Scorer:
         brain = tensor(case.scene.brain, self.device)
         fused = [
             network.lesion_probability(part.flatten(0, 1), brain.expand(len(part), -1, -1, -1, -1))
-            for network, part in self.by_member(images)
+            for network, part in self._by_member(images)
         ]
         seen = SCALE * as_tensors(case, self.settings["windows"], self.device)
         stacked = [network.stacked_probability(seen, brain) for network in self.members]
         return tuple(torch.cat(parts).mean(0)[0].cpu().numpy() for parts in (fused, stacked))
 
-    def by_member(self, images: torch.Tensor) -> Iterator[tuple[FusionDiffusion, torch.Tensor]]:
+    def _by_member(self, images: torch.Tensor) -> Iterator[tuple[FusionDiffusion, torch.Tensor]]:
         """Each member with its images (draws, 1, 1, x, y, z)."""
         return zip(self.members, images.unflatten(0, (len(self.members), -1)), strict=True)
 
     def spreads(self, images: torch.Tensor) -> dict[float, np.ndarray]:
         """Standard deviations whose normal intervals are the calibrated 50 % and 90 % ones, (x, y, z) by level."""
-        widths = [half_widths(network, part) for network, part in self.by_member(images)]
-        means = torch.stack([part.mean(0) for _, part in self.by_member(images)])
+        widths = [half_widths(network, part) for network, part in self._by_member(images)]
+        means = torch.stack([part.mean(0) for _, part in self._by_member(images)])
         between = means.var(0) if len(self.members) > 1 else torch.zeros_like(means[0])
         return {
             level: (torch.stack([width[level] / normal for width in widths]).square().mean(0) + between)
@@ -207,7 +207,6 @@ def images_and_lesions(scorer: Scorer, case: Case) -> Iterator[dict]:
     mean = images.mean(0)[0, 0].cpu().numpy()
     yield from _image_rows(case, "network", images[0, 0, 0].cpu().numpy())
     yield from _image_rows(case, "network_ensemble", mean)
-    yield from _member_rows(scorer, case, images)
     yield _row(case, "network", "guided_by_default", scorer.settings["guidance"]["enabled"])
     if scorer.members[0].design != "one_pass":
         guided = scorer.draw(case, 1, guided=True)
@@ -220,18 +219,6 @@ def images_and_lesions(scorer: Scorer, case: Case) -> Iterator[dict]:
     yield from _lesion_rows(scorer, case, "network", fused)
     yield from _lesion_rows(scorer, case, "stacked", stacked)
     yield from _coverage_rows(scorer, case, images)
-
-
-def _member_rows(scorer: Scorer, case: Case, images: torch.Tensor) -> Iterator[dict]:
-    """What each seed alone does: the image, and the overlap of lesions of 1 ml and more."""
-    brain = tensor(case.scene.brain, scorer.device)
-    for number, (network, drawn) in enumerate(scorer.by_member(images), start=1):
-        condition = f"member {number}"
-        yield from _image_rows(case, "network", drawn[0, 0, 0].cpu().numpy(), condition)
-        if case.stratum not in SMALL_STRATA:
-            probability = network.lesion_probability(drawn[0], brain)[0, 0].cpu().numpy()
-            found = found_lesions([network], probability, case.scene.voxel_mm)
-            yield _row(case, "network", "dice", dice(found, case.scene.lesion), condition, "lesion")
 
 
 def _coverage_rows(scorer: Scorer, case: Case, images: torch.Tensor) -> Iterator[dict]:
