@@ -69,11 +69,11 @@ MAPS = (
     ),
     PredictedMap(
         "fa_sd", "dwi", description="Standard deviation of the members' fractional anisotropy.",
-        entities=_entities("networksd", "FA"), role="uncertainty", of="fa", **_FA | {"display": (0.0, 0.2)},
+        entities=_entities("networksd", "FA"), role="uncertainty", of="fa", **_FA | {"display": (0.0, 0.05)},
     ),
     PredictedMap(
         "md_sd", "dwi", description="Standard deviation of the members' mean diffusivity.",
-        entities=_entities("networksd", "MD"), role="uncertainty", of="md", **_MD | {"display": (0.0, 3e-4)},
+        entities=_entities("networksd", "MD"), role="uncertainty", of="md", **_MD | {"display": (0.0, 1e-4)},
     ),
     PredictedMap(
         "ad", "dwi", description="Axial diffusivity from bSSFP.", entities=_entities("network", "AD"), role="data",
