@@ -45,6 +45,14 @@ def test_values_come_back_within_half_a_level(files):
     assert (levels[inside] > 0).all()
 
 
+def test_low_values_of_an_overlay_may_be_left_clear(files):
+    inputs, values, mask = files
+    layer = build_viewer(inputs, [FA | {"masked": True, "clear_below": 0.3}], 2.0)["layers"][0]
+    levels = np.asarray(volume(layer["data"]).dataobj.get_unscaled())
+    frame = frame_of(Image(values, AFFINE), mask > 0)
+    assert np.array_equal(levels > 0, (frame.crop(mask) > 0) & (frame.crop(values) >= 0.3))
+
+
 def test_positions_are_those_of_the_world(files):
     inputs, values, _ = files
     image = volume(build_viewer(inputs, [FA], 2.0)["layers"][0]["data"])

@@ -24,6 +24,8 @@ JUDGE = (
     "Flicker between the pictures on one scale: the model keeps the anatomy of the conventional estimate, with less "
     "noise. What it alone shows, or smooths away, and places of high uncertainty are to be doubted."
 )
+# Share of the range of a coloured map below which a viewer lets the image beneath be seen.
+CLEAR_BELOW = 0.05
 # Roles whose pictures flicker against each other: they share one scale.
 SAME_SCALE = ("prediction", "baseline", "input")
 
@@ -85,7 +87,7 @@ def _viewer(system: str, description: Description, maps: Iterable[PredictedMap])
         {
             "name": item.name_shown or NAMES[item.role], "input": item.name, "range": item.display,
             "scale": item.display_scale, "colour_map": item.colour_map, "base": item.name not in coloured,
-            "masked": item.name in coloured, "start": item.name in coloured[:1],
+            "masked": item.name in coloured, "clear_below": CLEAR_BELOW, "start": item.name in coloured[:1],
         }
         for item in items
     )  # fmt: skip

@@ -102,7 +102,8 @@ def _grey_layer(spec: Mapping, volume: np.ndarray, inside: np.ndarray, affine: n
     low, high = display_range(values, inside, spec["range"])
     levels = quantise(values, low, high)
     if spec.get("masked", False):
-        levels = np.where(inside, levels, OUTSIDE).astype(np.uint8)
+        shown_from = low + spec.get("clear_below", 0.0) * (high - low)
+        levels = np.where(inside & (values >= shown_from), levels, OUTSIDE).astype(np.uint8)
     slope = (high - low) / LEVELS
     data = packed(levels, affine, slope, low - slope)
     colours = spec.get("colour_map", GREY)
@@ -121,8 +122,8 @@ def build_viewer(inputs: Mapping[str, str], layers: list[Mapping], voxel_mm: flo
     Args:
         inputs: files by name; ``mask`` always, ``WM`` for the outline where given.
         layers: what to show, in order: ``name``, ``input``, ``range``, and optionally ``unit``, ``scale``,
-            ``colour_map``, ``volume`` (of a 4-D image), ``anisotropy`` (makes it a direction map), ``masked``,
-            ``base``, ``start``.
+            ``colour_map``, ``volume`` (of a 4-D image), ``anisotropy`` (makes it a direction map), ``masked``
+            (with ``clear_below``: what lies below this share of the range is not drawn either), ``base``, ``start``.
         voxel_mm: finest voxel shown.
 
     Returns:
