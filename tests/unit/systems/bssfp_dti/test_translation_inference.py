@@ -137,7 +137,8 @@ def mask_of(paths):
 @pytest.mark.parametrize("axes", AFFINES)
 def test_predicted_maps_are_in_world_axes_and_complete(arrays, tmp_path, package, axes):
     paths, canonical = files(tmp_path, arrays, AFFINES[axes])
-    maps = load_system("bssfp_dti").predict(package, paths, "cpu")
+    # The rule hands over the folder of the package beside the session's files.
+    maps = load_system("bssfp_dti").predict(package, paths | {"package": tmp_path}, "cpu")
     assert set(maps) == {one.name for one in load_system("bssfp_dti").description.maps if not one.optional}
     assert maps["signal"].data[mask_of(paths)].mean() == pytest.approx(1, rel=1e-3)
     assert maps["colours"].data == pytest.approx(np.abs(maps["direction"].data) * maps["fa"].data[..., None])

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from scan2map.training.package import Package
 
 CANONICAL = np.array([[0, 1], [1, 1], [2, 1]])
-TRANSFORMS = ("dwi_to_t1w", "template")
+IMAGES = ("magnitude", "phase", "t1w", "mask", "tensor")
 VOXEL_TOLERANCE = 0.1
 TIMING_TOLERANCE = 0.05
 
@@ -66,7 +66,7 @@ def load_arrays(inputs: Mapping[str, Path], axes: Axes) -> dict[str, np.ndarray]
     Raises:
         DataError: the files are on different grids.
     """
-    images = {name: load_image(path) for name, path in inputs.items() if name not in TRANSFORMS}
+    images = {name: load_image(inputs[name]) for name in IMAGES}
     for name, image in images.items():
         require_same_grid(images["mask"], image, names=("brain mask", name))
     signal = images["magnitude"].data * np.exp(1j * images["phase"].data)
