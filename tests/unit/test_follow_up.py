@@ -54,16 +54,23 @@ def test_the_same_command_runs_once_and_is_not_followed_itself(logs, monkeypatch
     monkeypatch.setattr("sys.argv", ["snakemake", *PLAIN])
     (tmp_path / "run.log").write_text("Exiting because a job execution failed.")
     workflow = SimpleNamespace(is_main_process=True, dag_settings=SimpleNamespace(targets=set()))
-    follow_up.after_failure(workflow, str(tmp_path / "run.log"), logs, time.time() - 60)
+    follow_up.after_failure(workflow, [str(tmp_path / "run.log")], logs, time.time() - 60)
     ((command, environment),) = started
     assert command[-2:] == list(PLAIN)
     assert "--nolock" in command
     monkeypatch.setattr(os, "environ", environment)
-    follow_up.after_failure(workflow, None, logs, time.time() - 60)
+    follow_up.after_failure(workflow, [], logs, time.time() - 60)
     assert len(started) == 1
+
+
+def test_the_words_of_a_stopped_run_are_found_in_its_log(logs, monkeypatch, tmp_path):
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a stopped run was followed"))
+    (tmp_path / "run.log").write_text("Terminating processes on user request, this might take some time.")
+    workflow = SimpleNamespace(is_main_process=True, dag_settings=SimpleNamespace(targets=set()))
+    follow_up.after_failure(workflow, [str(tmp_path / "run.log")], logs, time.time() - 60)
 
 
 def test_a_job_on_a_cluster_starts_no_run(logs, monkeypatch):
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a job has started a run"))
     workflow = SimpleNamespace(is_main_process=False, dag_settings=SimpleNamespace(targets=set()))
-    follow_up.after_failure(workflow, None, logs, time.time() - 60)
+    follow_up.after_failure(workflow, [], logs, time.time() - 60)

@@ -42,16 +42,16 @@ def go_on(arguments: Sequence[str]) -> None:
     subprocess.run(command, check=False, env=os.environ | {FOLLOWING: "1"})
 
 
-def after_failure(workflow, log, logs, started_s: float) -> None:
+def after_failure(workflow, log: Sequence[str], logs, started_s: float) -> None:
     """Run once more if that brings the report; Snakemake's handler of a failed run calls this.
 
     Args:
         workflow: Snakemake's workflow.
-        log: Snakemake's log file, if it has one.
+        log: Snakemake's log files.
         logs: the study's log folder.
         started_s: when the run began, seconds since 1970.
     """
-    text = Path(log).read_text(errors="replace") if log and Path(log).is_file() else ""
+    text = "".join(Path(part).read_text(errors="replace") for part in log if Path(part).is_file())
     targets = list(workflow.dag_settings.targets or ())
     if workflow.is_main_process and should_follow(targets, sys.argv[1:], text, logs, started_s):
         go_on(sys.argv[1:])
