@@ -84,7 +84,7 @@ def failure_summary(logs) -> str:
     if not lines:
         return ""
     advice = (
-        "The report names them; the next run leaves them out.\n"
+        "The next run leaves them out, and its report names them.\n"
         "To try a step again after mending its input, delete its note (the file in brackets)."
     )
     return "\n".join(["These sessions could not be processed:", *lines, advice])
