@@ -72,6 +72,8 @@ def plot_bars(numbers: pd.DataFrame) -> Figure:
                 yerr=spread, color=colour, alpha=0.5 if hatched else 1, hatch="///" if hatched else None, label=words,
                 error_kw={"linewidth": 0.7, "ecolor": "#444444"},
             )  # fmt: skip
+        # FA is near 0 in CSF, so that its relative error there would hide those of the other tissues.
+        axes.set_yscale("log" if metric == "fa_relative_error" else "linear")
         axes.set(ylabel=label, xticks=range(len(TISSUES)), xticklabels=TISSUES, xlim=(-0.5, len(TISSUES) - 0.5))
     figure.legend(*panels.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return figure
